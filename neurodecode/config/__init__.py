@@ -1,0 +1,42 @@
+"""Every setting, typed; one file a stage. Imports no other room, neither torch nor mne."""
+
+from neurodecode.config.base import Settings, apply_overrides, load_settings, parse_yaml, read_yaml, validate
+from neurodecode.config.evaluation import EvaluationSettings
+from neurodecode.config.features import FeatureSettings
+from neurodecode.config.models import ModelSettings
+from neurodecode.config.pipeline import CohortCard, PipelineSettings, PublishedFigure
+from neurodecode.config.preprocessing import PreprocessingSettings
+from neurodecode.config.segments import (
+    AnchorSettings,
+    ScalingSettings,
+    SegmentSettings,
+    SplitSettings,
+    WindowSettings,
+)
+from neurodecode.config.simulation import SimulationSettings
+from neurodecode.config.training import ObjectiveSettings, TrainingSettings, TrainSettings
+
+__all__ = [
+    "AnchorSettings",
+    "CohortCard",
+    "EvaluationSettings",
+    "FeatureSettings",
+    "ModelSettings",
+    "ObjectiveSettings",
+    "PipelineSettings",
+    "PreprocessingSettings",
+    "PublishedFigure",
+    "ScalingSettings",
+    "SegmentSettings",
+    "Settings",
+    "SimulationSettings",
+    "SplitSettings",
+    "TrainSettings",
+    "TrainingSettings",
+    "WindowSettings",
+    "apply_overrides",
+    "load_settings",
+    "parse_yaml",
+    "read_yaml",
+    "validate",
+]

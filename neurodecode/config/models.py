@@ -1,0 +1,48 @@
+"""Settings of networks. Sizes (channels, samples, subjects, outputs) come from data, never from here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from neurodecode.config.base import Settings
+
+
+class ModelSettings(Settings):
+    """The contrastive network (Défossez et al. 2023); the defaults are the paper's final configuration."""
+
+    kind: Literal["aligner"] = "aligner"
+    spatial_attention: bool = True
+    """Attention over sensor positions (section 4.2); without it, channels enter as they are."""
+    spatial_channels: PositiveInt = 270
+    """Outputs of the spatial attention."""
+    fourier_frequencies: PositiveInt = 32
+    """Frequencies an axis: 32 x 32 x (cos, sin) = 2048 basis functions."""
+    spatial_margin: PositiveFloat = 0.2
+    """Margin around the unit square of positions."""
+    spatial_dropout: float = Field(0.2, ge=0)
+    """Radius around one random point whose sensors are banned in training."""
+    initial_convolution: bool = True
+    """1x1 convolution after the attention."""
+    subjects: Literal["layer", "embedding", "none"] = "layer"
+    """One matrix a subject, an embedding concatenated to the input, or nothing."""
+    subject_dimension: PositiveInt = 64
+    """Width of the subject embedding (embedding only)."""
+    hidden: PositiveInt = 320
+    """Channels of the convolution stack."""
+    depth: PositiveInt = 10
+    """Dilated convolutions."""
+    kernel: PositiveInt = 3
+    dilation_period: PositiveInt = 5
+    """Dilation of convolution k is 2 ** (k mod period)."""
+    skip: bool = True
+    """Residual sums where shapes agree."""
+    glu_every: int = Field(2, ge=0)
+    """A gated convolution after every so many convolutions; 0 for none."""
+    batch_norm: bool = True
+    activation: Literal["gelu", "relu"] = "gelu"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout inside the convolution stack (paper: none)."""
+    head: bool = True
+    """Two final 1x1 convolutions (section 4.5); without it, one."""

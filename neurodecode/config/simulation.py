@@ -1,0 +1,43 @@
+"""Settings of the simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from neurodecode.config.base import Settings
+
+
+class SimulationSettings(Settings):
+    """A cohort with a planted response to speech."""
+
+    name: str = "simulated"
+    modality: Literal["meg", "eeg", "seeg"] = "meg"
+    subjects: PositiveInt = 4
+    channels: PositiveInt = 60
+    """Sensors (meg, eeg) or contacts (seeg) of a subject."""
+    sfreq: PositiveFloat = 250.0
+    """Rate of the written files, Hz."""
+    stories: PositiveInt | None = None
+    """So many of the embedded stories; none takes all."""
+    speech: Path | None = None
+    """A folder of own speech in the embedded layout instead."""
+    snr: float = Field(1.0, ge=0)
+    """Difficulty: planted response over background, root mean square at the best sensor; 0 plants nothing."""
+    linear: float = Field(0.5, ge=0, le=1)
+    """Share of the planted response that a linear model of the envelope can catch."""
+    position_spread: float = Field(0.01, ge=0)
+    """Head position differs between subjects by about this, m."""
+    gain_spread: float = Field(0.3, ge=0)
+    """Sensor gains and source strengths differ between subjects by about this share."""
+    background: Path | None = None
+    """A real recording to lay under the response instead of coloured noise."""
+    line_noise: PositiveFloat | None = 50.0
+    """Mains frequency added, Hz."""
+    artefacts: PositiveFloat | None = None
+    """Large artefacts a minute (none: no artefacts)."""
+    bad_channels: int = Field(0, ge=0)
+    """Channels of each subject that are flat, and marked bad in channels.tsv."""
+    seed: int = 0

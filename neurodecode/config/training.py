@@ -1,0 +1,63 @@
+"""Settings of objectives and training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from neurodecode.config.base import Settings
+from neurodecode.config.features import FeatureSettings
+from neurodecode.config.models import ModelSettings
+from neurodecode.config.segments import SegmentSettings
+
+
+class ObjectiveSettings(Settings):
+    """What training minimises."""
+
+    kind: Literal["clip", "mse"] = "clip"
+    """clip: contrastive cross-entropy over the batch (paper section 5); mse: regression of the features."""
+    mask_duplicates: bool = False
+    """Copies of a segment in the batch are not counted as negatives (the paper counts them)."""
+
+
+class TrainingSettings(Settings):
+    """How it is minimised."""
+
+    epochs: PositiveInt = 200
+    batch_size: PositiveInt = 256
+    """Windows a step; with the CLIP loss also the number of candidates."""
+    steps_per_epoch: int | None = Field(1_200, ge=1)
+    """At most so many updates an epoch; none sees every training window once."""
+    learning_rate: PositiveFloat = 3e-4
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    gradient_clip: PositiveFloat | None = None
+    patience: PositiveInt = 10
+    """Stop after so many epochs without a lower validation loss."""
+    accelerator: str = "auto"
+    """auto, cpu, cuda, ..."""
+    devices: PositiveInt | Literal["auto"] = 1
+    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "32"
+    """auto: bf16 autocast on CUDA, float32 on a CPU."""
+    compile: bool = False
+    """torch.compile the network."""
+    data_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the signal lies: auto keeps it on the device when it fits."""
+    control: Literal["none", "noise", "shuffled"] = "none"
+    """Train on Gaussian noise, or on shuffled pairs, to see what structure alone gives away."""
+
+
+class TrainSettings(Settings):
+    """One training run."""
+
+    name: str = "aligner"
+    features: FeatureSettings = FeatureSettings()
+    segments: SegmentSettings = SegmentSettings()
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    training: TrainingSettings = TrainingSettings()
+    subjects: tuple[str, ...] = ()
+    """Only these subjects; empty takes all."""
+    seed: int = 2036
+    """Seed of weights, order and dropout (paper: 2036, 2037, 2038)."""
