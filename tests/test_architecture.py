@@ -26,7 +26,7 @@ ROOMS = [
 ]
 # the simulator makes recordings out of stimuli: it may look at rooms up to `stimuli`, and no room looks at it
 ORDER = (
-    {name: 0 for name in BASE}
+    dict.fromkeys(BASE, 0)
     | {room: i + 1 for i, room in enumerate(ROOMS)}
     | {"simulation": ROOMS.index("stimuli") + 1.5}
 )
