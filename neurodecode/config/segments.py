@@ -107,3 +107,5 @@ class SegmentSettings(Settings):
     scaling: ScalingSettings = ScalingSettings()
     interpolation: Literal["linear", "nearest"] = "linear"
     """How feature frames are brought to the rate of the brain signal, at exact times (as published: nearest)."""
+    columns: Literal["name", "recording"] = "name"
+    """name: column k is the same named channel in every recording; recording: each recording's own order."""

@@ -1,0 +1,221 @@
+"""Batches: windows gathered from the memory map by index arithmetic, then scaled as tensors.
+
+In: a WindowIndex, stored signals, stimulus features. Out: Batch (brain signal, feature target, subject, layout,
+identity). The order of work is the paper's (section 3.5): window, baseline, scale, clamp, shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from neurodecode.segments.layouts import Layouts, build_layouts
+from neurodecode.segments.scaling import Scalers
+from neurodecode.segments.windows import WindowIndex
+
+if TYPE_CHECKING:
+    from neurodecode.stimuli.features import FeatureStore
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network sees.
+
+    Attributes
+    ----------
+    signal
+        [B, C, T] float32, baseline-corrected, scaled, clamped; columns a recording lacks are 0.
+    target
+        [B, F, T] float32, scaled features that face the signal.
+    subject, layout
+        [B] int64: index of the subject, and of the recording (its sensor layout).
+    window
+        [B] int64: row of the index.
+    identity
+        [B] int64: equal numbers are the same stimulus content.
+    """
+
+    signal: torch.Tensor
+    target: torch.Tensor
+    subject: torch.Tensor
+    layout: torch.Tensor
+    window: torch.Tensor
+    identity: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return replace(self, **moved)
+
+
+class BatchSource:
+    """Turns rows of a window index into batches.
+
+    Parameters
+    ----------
+    index
+        Windows of one fold.
+    features
+        Feature store of the stimuli.
+    scalers
+        Fitted on the training windows of this fold; None gives unscaled windows (for fitting them).
+    device
+        Where the work is done. On anything but `cpu` all signals and features are copied there once.
+    columns
+        How channels are lined up, see `build_layouts`.
+    """
+
+    def __init__(
+        self,
+        index: WindowIndex,
+        features: FeatureStore,
+        scalers: Scalers | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.index = index
+        self.scalers = scalers
+        self.device = torch.device(device)
+        tables = [r.channels for r in index.recordings]
+        self.layouts: Layouts = build_layouts(tables, index.settings.columns, "segments")
+        table = index.table
+        self._recording = table["recording"].to_numpy()
+        self._start = table["start"].to_numpy()
+        self._stimulus = table["stimulus"].to_numpy()
+        self._stimulus_start = table["stimulus_start"].to_numpy(float)
+        self._subject = torch.tensor(table["subject"].to_numpy(), dtype=torch.long)
+        self._identity = torch.tensor(table["identity"].to_numpy(), dtype=torch.long)
+        self._signals: list[np.ndarray] = [r.signal for r in index.recordings]
+        self._resident: list[torch.Tensor] | None = None
+        if self.device.type != "cpu":
+            self._resident = [torch.from_numpy(np.array(s)).to(self.device) for s in self._signals]
+        self._columns = [torch.as_tensor(c, device=self.device) for c in self.layouts.columns]
+        self._load_features(features)
+
+    @property
+    def n_times(self) -> int:
+        """Samples of a batch, after the shift is cut."""
+        return self.index.n_times - self.index.shift
+
+    def _load_features(self, features: FeatureStore) -> None:
+        """All stimuli that are used, end to end in one tensor, so that a gather is index arithmetic."""
+        used = sorted(set(self._stimulus.tolist()))
+        n = len(self.index.stimuli)
+        self._offset, self._frames = np.zeros(n, np.int64), np.ones(n, np.int64)
+        self._rate, self._t0 = np.ones(n), np.zeros(n)
+        parts, total = [], 0
+        for number in used:
+            feature = features.get(self.index.stimuli[number])
+            values = torch.from_numpy(np.array(feature.values, dtype=np.float32))  # [frames, F]
+            self._offset[number], self._frames[number] = total, len(values)
+            self._rate[number], self._t0[number] = feature.rate, feature.t0
+            parts.append(values)
+            total += len(values)
+        self._values = torch.cat(parts).to(self.device)  # [all frames, F]
+        self.dimension = self._values.shape[1]
+
+    def signal(self, rows: np.ndarray, samples: tuple[int, int] | None = None) -> torch.Tensor:
+        """Windows as stored, [B, C, n] in SI units; `samples` are (first, last + 1) relative to the window's start."""
+        rows = np.asarray(rows)
+        first, last = samples or (0, self.index.n_times)
+        n = last - first
+        out = torch.zeros(len(rows), self.layouts.n_chans, n, device=self.device)
+        for recording in np.unique(self._recording[rows]):
+            here = np.flatnonzero(self._recording[rows] == recording)
+            starts = self._start[rows[here]] + first
+            length = self._signals[recording].shape[1]
+            columns = self._columns[recording]
+            if starts.min() < 0 or starts.max() + n > length:
+                raise ValueError(f"samples {first}..{last} of a window leave recording {recording}")
+            if self._resident is not None:
+                grid = torch.as_tensor(starts, device=self.device)[:, None] + torch.arange(n, device=self.device)
+                values = self._resident[recording][:, grid].transpose(0, 1)  # [C, b, n] -> [b, C, n]
+            else:
+                stored = self._signals[recording]
+                values = torch.from_numpy(np.stack([stored[:, s : s + n] for s in starts]))
+            out[torch.as_tensor(here, device=self.device)[:, None], columns[None]] = values
+        # a bad channel may hold NaN or a flat line: it is masked here once for all
+        valid = self.layouts.valid.to(self.device)[torch.as_tensor(self._recording[rows], device=self.device)]
+        return torch.where(valid[:, :, None], out, torch.zeros((), device=self.device))
+
+    def target(self, rows: np.ndarray, samples: tuple[int, int] | None = None) -> torch.Tensor:
+        """Features at the times of the window's samples, [B, F, n], unscaled.
+
+        Frame k of a feature is centred at t0 + k / rate seconds of the stimulus; values between frames are interpolated
+        at exact times, values before the first or after the last frame are those of that frame.
+        """
+        rows = np.asarray(rows)
+        first, last = samples or (0, self.index.n_times)
+        stimulus = self._stimulus[rows]
+        seconds = self._stimulus_start[rows][:, None] + np.arange(first, last)[None] / self.index.sfreq
+        position = (seconds - self._t0[stimulus][:, None]) * self._rate[stimulus][:, None]
+        position = np.clip(position, 0, self._frames[stimulus][:, None] - 1)
+        offset = torch.as_tensor(self._offset[stimulus], device=self.device)[:, None]
+        if self.index.settings.interpolation == "nearest":
+            frame = torch.as_tensor(np.rint(position).astype(np.int64), device=self.device)
+            return self._values[offset + frame].transpose(1, 2)
+        below = np.minimum(np.floor(position), np.maximum(self._frames[stimulus][:, None] - 2, 0)).astype(np.int64)
+        weight = torch.as_tensor(position - below, dtype=torch.float32, device=self.device)[:, :, None]
+        frame = torch.as_tensor(below, device=self.device) + offset
+        last_frame = torch.as_tensor(self._offset[stimulus] + self._frames[stimulus] - 1, device=self.device)[:, None]
+        upper = torch.minimum(frame + 1, last_frame)
+        return torch.lerp(self._values[frame], self._values[upper], weight).transpose(1, 2)  # [B, n, F] -> [B, F, n]
+
+    def baselined(self, rows: np.ndarray) -> torch.Tensor:
+        """Windows minus the mean of their baseline interval, [B, C, n_times before the shift]."""
+        signal = self.signal(rows)
+        window = self.index.settings.window
+        if window.baseline is None:
+            return signal
+        first = round((window.baseline[0] - window.tmin) * self.index.sfreq)
+        last = round((window.baseline[1] - window.tmin) * self.index.sfreq) + 1  # both ends included, as MNE does
+        return signal - signal[:, :, first:last].mean(-1, keepdim=True)
+
+    def __getitem__(self, rows: np.ndarray | list[int]) -> Batch:
+        """Scaled batch of some rows of the index."""
+        rows = np.asarray(rows, dtype=np.int64)
+        shift, n = self.index.shift, self.index.n_times
+        signal = self.baselined(rows)
+        target = self.target(rows, (0, n - shift))
+        layout = torch.as_tensor(self._recording[rows], dtype=torch.long)
+        if self.scalers is not None:
+            signal = self.scalers.scale_signal(signal, layout)
+            target = self.scalers.scale_target(target)
+        cpu_rows = torch.as_tensor(rows)
+        return Batch(
+            signal=signal[:, :, shift:],
+            target=target,
+            subject=self._subject[cpu_rows].to(self.device),
+            layout=layout.to(self.device),
+            window=cpu_rows.to(self.device),
+            identity=self._identity[cpu_rows].to(self.device),
+        )
+
+    def fit_scalers(self, seed: int = 1234) -> Scalers:
+        """Fit scalers on training windows of this fold, and keep them."""
+        self.scalers = Scalers.fit(self, seed)
+        return self.scalers
+
+    def batches(
+        self, rows: np.ndarray, batch_size: int, shuffle_seed: int | None = None, limit: int | None = None
+    ) -> Iterator[Batch]:
+        """Batches of rows in order, or in the order that `shuffle_seed` gives; at most `limit` batches."""
+        for chosen in batch_rows(rows, batch_size, shuffle_seed)[:limit]:
+            yield self[chosen]
+
+
+def batch_rows(rows: np.ndarray, batch_size: int, shuffle_seed: int | None = None) -> list[np.ndarray]:
+    """Cut rows into batches; shuffled, a last batch of less than half the size is left out (few negatives)."""
+    rows = np.asarray(rows)
+    if shuffle_seed is not None:
+        rows = np.random.default_rng(shuffle_seed).permutation(rows)
+    parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    if shuffle_seed is not None and len(parts) > 1 and len(parts[-1]) < batch_size / 2:
+        parts.pop()
+    return parts

@@ -1,0 +1,102 @@
+"""Blocks: the stretches of a stimulus that a split may not cut through, and the hash that assigns them.
+
+A block is what the paper calls a segment of the recording between two sentence starts, merged until longer than 6 s
+(Défossez et al. 2023; specs: section 3.3). Its identity is its text, or the stimulus' content hash and place when there
+is no text, so the same words go to the same side of a split for every subject and repetition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from neurodecode.config import SplitSettings
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of one stimulus.
+
+    Attributes
+    ----------
+    uid
+        Text of its sentences joined by commas, or `<content hash>@<index>` without text.
+    start, stop
+        Seconds of the stimulus; `stop` of the last block is infinite.
+    sentences
+        The sentences it holds, as written.
+    """
+
+    uid: str
+    start: float
+    stop: float
+    sentences: tuple[str, ...] = ()
+
+
+def blocks_of_stimulus(
+    sentences: Sequence[tuple[float, str]], content: str, seconds: float, settings: SplitSettings
+) -> list[Block]:
+    """Cut one stimulus into blocks.
+
+    Parameters
+    ----------
+    sentences
+        (onset in the stimulus, s; text), sorted; may be empty.
+    content
+        Content hash of the stimulus, used where there is no text.
+    seconds
+        Length of the stimulus, s.
+    settings
+        `unit` stimulus gives one block; otherwise sentences are merged until longer than `block_seconds`, and stimuli
+        without sentences are cut every `block_seconds`.
+    """
+    texts = tuple(text for _, text in sentences)
+    if settings.unit == "stimulus":
+        return [Block(",".join(texts) or f"{content}@0", 0.0, float("inf"), texts)]
+    if not sentences:
+        count = max(1, int(seconds // settings.block_seconds))
+        edges = [i * settings.block_seconds for i in range(count)] + [float("inf")]
+        return [Block(f"{content}@{i}", edges[i], edges[i + 1]) for i in range(count)]
+    groups: list[list[int]] = []
+    starts = [onset for onset, _ in sentences]
+    ends = starts[1:] + [max(seconds, starts[-1])]
+    for i in range(len(sentences)):
+        if groups and starts[i] - starts[groups[-1][0]] <= settings.block_seconds:
+            groups[-1].append(i)  # the block so far is not longer than 6 s: it goes on
+        else:
+            groups.append([i])
+    # a short rest at the end would offer no window: it joins the block before it
+    if len(groups) > 1 and ends[groups[-1][-1]] - starts[groups[-1][0]] <= settings.block_seconds:
+        rest = groups.pop()
+        groups[-1] += rest
+    result = []
+    for number, group in enumerate(groups):
+        start = 0.0 if number == 0 else starts[group[0]]
+        stop = starts[groups[number + 1][0]] if number + 1 < len(groups) else float("inf")
+        members = tuple(texts[i] for i in group)
+        result.append(Block(",".join(members), start, stop, members))
+    return result
+
+
+def assign(uid: str, settings: SplitSettings) -> str:
+    """Side of a block: `test`, `valid` or `train`.
+
+    The first uniform draw of Python's generator seeded with the SHA-256 of the text plus the split seed
+    (specs: section 3.3), so it depends on nothing but the text.
+    """
+    seed = int(hashlib.sha256(uid.encode()).hexdigest(), 16) + settings.seed
+    draw = random.Random(seed).random()
+    if draw < settings.test:
+        return "test"
+    return "valid" if draw < settings.test + settings.valid else "train"
+
+
+def sentences_of_stimulus(events: pd.DataFrame, stimulus: str) -> list[tuple[float, str]]:
+    """(onset in the stimulus, text) of the sentences of one stimulus, sorted, from an events table."""
+    rows = events[(events["kind"] == "sentence") & (events["stimulus"] == stimulus)]
+    rows = rows[rows["stimulus_onset"].notna()].sort_values("stimulus_onset", kind="stable")
+    return list(zip(rows["stimulus_onset"].astype(float), rows["label"].astype(str)))

@@ -1,0 +1,161 @@
+"""Windows start where they say, splits follow content, and every window that is not taken is counted."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurodecode.config import SegmentSettings, SplitSettings
+from neurodecode.errors import LeakageError, NeurodecodeError
+from neurodecode.segments.blocks import assign, blocks_of_stimulus
+from neurodecode.segments.windows import build_windows
+from tests.segments.fakes import ramp_recording, ramp_store
+
+
+def settings(**changes) -> SegmentSettings:
+    split = {"seed": 3, "test": 0.3, "valid": 0.2, **changes.pop("split", {})}
+    return SegmentSettings.model_validate({"split": split, **changes})
+
+
+def test_the_published_window_has_361_samples_and_343_after_the_shift() -> None:
+    index = build_windows(ramp_store(ramp_recording()), settings())
+    assert index.n_times == 361
+    assert index.shift == 18
+    assert index.n_times - index.shift == 343
+
+
+def test_the_same_segment_has_the_same_identity_for_every_subject_whenever_it_was_heard() -> None:
+    index = build_windows(ramp_store(ramp_recording("01", onset=2.0), ramp_recording("02", onset=5.003)), settings())
+    for anchors in ("train", "test"):
+        rows = index.table[index.table["anchors"] == anchors]
+        first, second = (rows[rows["subject"] == s] for s in (0, 1))
+        assert set(first["identity"]) == set(second["identity"])
+        merged = first.merge(second, on="identity")
+        np.testing.assert_allclose(merged["stimulus_time_x"], merged["stimulus_time_y"], atol=1e-9)
+        np.testing.assert_allclose(merged["anchor_y"] - merged["anchor_x"], 3.003, atol=1e-9)
+
+
+def test_every_window_lies_inside_one_block() -> None:
+    index = build_windows(ramp_store(ramp_recording()), settings())
+    for row in index.table.itertuples():
+        block = index.blocks[row.block]
+        assert block.start - 1e-6 <= row.stimulus_time - 0.5
+        assert row.stimulus_time + 2.5 - 0.5 / 120 < block.stop
+
+
+def test_a_seven_second_block_offers_anchors_from_half_a_second_to_four_and_a_half() -> None:
+    index = build_windows(ramp_store(ramp_recording(length=7.0, sentence_starts=(0.0,))), settings())
+    train = index.table[index.table["anchors"] == "train"]
+    np.testing.assert_allclose(train["stimulus_time"], np.arange(0.5, 4.51, 0.5))
+    words = index.table[index.table["anchors"] == "test"]
+    np.testing.assert_allclose(words["stimulus_time"], 0.7 * np.arange(1, 7))
+    assert words["label"].tolist()[0] == "word0.7"
+
+
+def test_windows_over_bad_spans_are_dropped_and_counted() -> None:
+    clean = build_windows(ramp_store(ramp_recording()), settings())
+    recording = ramp_recording()
+    recording.bad_spans = np.array([[20.0, 21.0]])
+    index = build_windows(ramp_store(recording), settings())
+    lost = len(clean.table) - len(index.table)
+    assert lost > 0
+    assert index.counts["window overlaps a bad span"] == lost
+    start = index.table["start"] / 120
+    assert not ((start < 21.0) & (start + 361 / 120 > 20.0)).any()
+
+
+def test_assignment_depends_on_the_text_only_and_matches_the_stated_rule() -> None:
+    import hashlib
+    import random
+
+    for text in ("the boy ran", "the girl sang", "hun zag het"):
+        draw = random.Random(int(hashlib.sha256(text.encode()).hexdigest(), 16) + 12).random()
+        expected = "test" if draw < 0.2 else "valid" if draw < 0.3 else "train"
+        assert assign(text, SplitSettings()) == expected
+
+
+@given(st.lists(st.floats(0.5, 9.0), min_size=1, max_size=40), st.floats(1.0, 20.0))
+def test_blocks_tile_the_stimulus_and_all_but_a_lone_one_exceed_the_minimum(
+    lengths: list[float], minimum: float
+) -> None:
+    starts = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+    total = float(np.sum(lengths))
+    sentences = [(float(s), f"text {i}") for i, s in enumerate(starts)]
+    blocks = blocks_of_stimulus(sentences, "hash", total, SplitSettings(block_seconds=minimum))
+    assert blocks[0].start == 0.0
+    assert blocks[-1].stop == float("inf")
+    assert all(a.stop == b.start for a, b in itertools.pairwise(blocks))
+    assert [s for b in blocks for s in b.sentences] == [t for _, t in sentences]
+    if len(blocks) > 1:
+        ends = [*(b.start for b in blocks[1:]), total]
+        assert all(end - b.start > minimum for b, end in zip(blocks, ends))
+
+
+def test_the_three_sides_share_no_segment_and_cover_all_blocks() -> None:
+    index = build_windows(ramp_store(ramp_recording("01"), ramp_recording("02", onset=4.0)), settings())
+    fold = index.fold("fold-0")
+    sides = {s: set(fold.table.iloc[fold.rows(s)]["block"]) for s in ("train", "valid", "test")}
+    assert not sides["train"] & sides["test"]
+    assert not sides["train"] & sides["valid"]
+    assert fold.summary()["overlap"] == 0
+    assert fold.audit["sentences_compared"] == 10
+
+
+def test_leave_one_run_out_tests_each_run_once_and_refuses_a_stimulus_heard_twice() -> None:
+    runs = [ramp_recording("01", stimulus=f"story{k}", run=f"{k}") for k in range(4)]
+    index = build_windows(ramp_store(*runs), settings(split={"rule": "leave-one-run-out"}))
+    assert index.folds == ["fold-0", "fold-1", "fold-2", "fold-3"]
+    for k, name in enumerate(index.folds):
+        fold = index.fold(name)
+        assert set(fold.table.iloc[fold.rows("test")]["run"]) == {f"{k}"}
+        assert set(fold.table.iloc[fold.rows("train")]["run"]) == {f"{j}" for j in range(4)} - {
+            f"{k}",
+            f"{(k + 1) % 4}",
+        }
+    runs[3] = ramp_recording("01", stimulus="story0", run="3")
+    leaky = build_windows(ramp_store(*runs), settings(split={"rule": "leave-one-run-out"}))
+    with pytest.raises(LeakageError, match="of stimulus story0 stands in train and test"):
+        leaky.fold("fold-0")
+
+
+def test_a_sentence_in_train_and_test_is_refused_even_when_spoken_in_another_file() -> None:
+    first, second = ramp_recording("01", stimulus="one", run="1"), ramp_recording("01", stimulus="two", run="2")
+    third = ramp_recording("01", stimulus="three", run="3")
+    shared = "the very same long sentence"
+    for recording in (first, third):
+        row = recording.events.index[recording.events["kind"] == "sentence"][3]
+        recording.events.loc[row, "label"] = shared
+    index = build_windows(
+        ramp_store(first, second, third), settings(split={"rule": "run", "test_runs": ["3"], "valid_runs": ["2"]})
+    )
+    with pytest.raises(LeakageError, match="the very same long sentence"):
+        index.fold("fold-0")
+
+
+def test_an_empty_side_is_named_with_the_next_move() -> None:
+    index = build_windows(ramp_store(ramp_recording(sentence_starts=(0.0,))), settings())
+    with pytest.raises(NeurodecodeError, match="no window is left for"):
+        index.fold("fold-0")
+
+
+def test_a_recording_without_stimuli_is_refused_in_one_line() -> None:
+    recording = ramp_recording()
+    store = ramp_store(recording)
+    recording.events = recording.events[recording.events["kind"] == "word"]
+    with pytest.raises(NeurodecodeError, match="no window found") as error:
+        build_windows(store, settings())
+    assert "\n" not in str(error.value)
+
+
+def test_shuffling_the_recordings_changes_no_identity() -> None:
+    a, b = ramp_recording("01", stimulus="story"), ramp_recording("02", stimulus="other", onset=6.0)
+    forward = build_windows(ramp_store(a, b), settings()).table
+    backward = build_windows(ramp_store(b, a), settings()).table
+    key = ["stimulus", "stimulus_time", "anchors"]
+    merged = forward.merge(backward, on=key)
+    assert len(merged) == len(forward)
+    assert (merged["identity_x"] == merged["identity_y"]).all()
