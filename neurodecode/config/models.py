@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from neurodecode.config.base import Settings
 
@@ -33,7 +33,8 @@ class ModelSettings(Settings):
     """Channels of the convolution stack."""
     depth: PositiveInt = 10
     """Dilated convolutions."""
-    kernel: PositiveInt = 3
+    kernel: int = Field(3, ge=1)
+    """Samples of a convolution, odd: an even one would move time by half a sample."""
     dilation_period: PositiveInt = 5
     """Dilation of convolution k is 2 ** (k mod period)."""
     skip: bool = True
@@ -41,8 +42,17 @@ class ModelSettings(Settings):
     glu_every: int = Field(2, ge=0)
     """A gated convolution after every so many convolutions; 0 for none."""
     batch_norm: bool = True
+    """Batch normalisation after each dilated convolution."""
     activation: Literal["gelu", "relu"] = "gelu"
+    """After each dilated convolution and inside the head (gelu: the exact one)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout inside the convolution stack (paper: none)."""
     head: bool = True
     """Two final 1x1 convolutions (section 4.5); without it, one."""
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd, for example 3: an even kernel cannot keep the number of samples")
+        return value

@@ -1,0 +1,1 @@
+"""What training minimises. Import from the modules: `objectives.clip`, `objectives.regression`."""

@@ -1,0 +1,269 @@
+"""The contrastive speech aligner's network: brain windows of any subject and sensor layout -> speech features.
+
+    model = Aligner(n_chans=208, n_outputs=1024, n_subjects=27, positions=positions, valid=valid)
+    estimate = model(x, subject, layout)   # [B, 208, T], [B], [B] -> [B, 1024, T]
+
+Défossez et al. 2023 (section 4 of the specification): spatial attention, a 1x1 convolution, one matrix a subject, a
+stack of dilated convolutions, two 1x1 convolutions. Everything before the stack is linear, so in evaluation mode it is
+folded into one matrix for each recording layout and subject (`Aligner.fold`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from neurodecode.errors import SettingsError
+from neurodecode.models.layers.convolution import ACTIVATIONS, ConvolutionStack
+from neurodecode.models.layers.spatial_attention import SpatialAttention
+from neurodecode.models.layers.subject_layer import SubjectEmbedding, SubjectLayer, slot
+from neurodecode.models.positions import positions_from_chs_info
+
+# maps [U, D, C] and bias [D] of attention and 1x1 convolution; matrices of the subjects and their mean [S + 1, D, D]
+Folded = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
+
+
+class Aligner(nn.Module):
+    """Network of the contrastive aligner.
+
+    Parameters
+    ----------
+    n_chans
+        Channels of the signal, C.
+    n_outputs
+        Feature dimensions, F.
+    n_times, sfreq
+        Samples of a window and their rate, Hz. Kept for the braindecode contract: any length works.
+    chs_info
+        MNE channel dictionaries, from which positions are taken when `positions` is not given.
+    n_subjects
+        S.
+    positions, valid
+        [L, C, 2] in the unit square and [L, C]: sensor layouts, one a recording.
+    spatial_attention ... head
+        As in `neurodecode.config.ModelSettings`; the defaults are the published configuration, with
+        7,596,754 + 72,900 S parameters for F = 1024.
+
+    Raises
+    ------
+    SettingsError
+        If spatial attention is asked for and no sensor position is known.
+    """
+
+    def __init__(
+        self,
+        n_chans: int,
+        n_outputs: int,
+        n_times: int | None = None,
+        sfreq: float | None = None,
+        chs_info: Sequence[Any] | None = None,
+        *,
+        n_subjects: int = 1,
+        positions: torch.Tensor | None = None,
+        valid: torch.Tensor | None = None,
+        spatial_attention: bool = True,
+        spatial_channels: int = 270,
+        fourier_frequencies: int = 32,
+        spatial_margin: float = 0.2,
+        spatial_dropout: float = 0.2,
+        initial_convolution: bool = True,
+        subjects: str = "layer",
+        subject_dimension: int = 64,
+        hidden: int = 320,
+        depth: int = 10,
+        kernel: int = 3,
+        dilation_period: int = 5,
+        skip: bool = True,
+        glu_every: int = 2,
+        batch_norm: bool = True,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        head: bool = True,
+    ) -> None:
+        super().__init__()
+        self.n_chans, self.n_outputs, self.n_times, self.sfreq = n_chans, n_outputs, n_times, sfreq
+        self.n_subjects = n_subjects
+        width = n_chans
+        self.attention: SpatialAttention | None = None
+        if spatial_attention:
+            if positions is None and chs_info is not None:
+                positions, valid = positions_from_chs_info(chs_info)
+            if positions is None:
+                raise SettingsError(
+                    "model.spatial_attention: no sensor positions were given; pass positions [L, C, 2] or chs_info, "
+                    "or set model.spatial_attention=false"
+                )
+            if positions.shape[1] != n_chans:
+                raise ValueError(f"positions are of {positions.shape[1]} channels, n_chans is {n_chans}")
+            self.attention = SpatialAttention(
+                spatial_channels,
+                positions,
+                torch.ones(positions.shape[:2], dtype=torch.bool) if valid is None else valid,
+                frequencies=fourier_frequencies,
+                margin=spatial_margin,
+                dropout=spatial_dropout,
+            )
+            width = spatial_channels
+        self.initial: nn.Conv1d | None = None
+        if initial_convolution:
+            self.initial = nn.Conv1d(width, spatial_channels, 1)
+            width = spatial_channels
+        self.subject_layer = SubjectLayer(width, n_subjects) if subjects == "layer" else None
+        self.subject_embedding = SubjectEmbedding(subject_dimension, n_subjects) if subjects == "embedding" else None
+        self.encoder = ConvolutionStack(
+            width + (subject_dimension if subjects == "embedding" else 0),
+            hidden,
+            depth,
+            kernel=kernel,
+            dilation_period=dilation_period,
+            glu_every=glu_every,
+            skip=skip,
+            batch_norm=batch_norm,
+            activation=activation,
+            dropout=dropout,
+        )
+        self.head = _head(hidden, n_outputs, activation) if head else nn.Conv1d(hidden, n_outputs, 1)
+        self._cache: tuple[tuple[Any, ...], Folded] | None = None
+
+    def forward(
+        self, x: torch.Tensor, subject: torch.Tensor | None = None, layout: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Estimate features.
+
+        Parameters
+        ----------
+        x
+            [B, C, T] scaled signal.
+        subject
+            [B] indices; -1, or None for all, is someone unseen and gets the mean of the subjects' parameters.
+        layout
+            [B] indices of recordings; None is allowed when there is one layout.
+
+        Returns
+        -------
+        torch.Tensor
+            [B, F, T].
+        """
+        if x.shape[1] != self.n_chans:
+            raise ValueError(f"the signal has {x.shape[1]} channels, the network was built for {self.n_chans}")
+        layout = self._layout(x, layout)
+        # under torch.compile the plain path is the faster one: the fold's shapes depend on the batch
+        folded = not self.training and self.can_fold and not torch.compiler.is_compiling()
+        y = self._front_folded(x, subject, layout) if folded else self.front(x, subject, layout)  # [B, D, T]
+        if self.subject_embedding is not None:
+            y = self.subject_embedding(y, subject)
+        return self.head(self.encoder(y))
+
+    def front(self, x: torch.Tensor, subject: torch.Tensor | None, layout: torch.Tensor | None) -> torch.Tensor:
+        """The linear part, step by step: attention, 1x1 convolution, subject matrix; [B, C, T] -> [B, D, T]."""
+        if self.attention is not None:
+            x = self.attention(x, self._layout(x, layout))
+        if self.initial is not None:
+            x = self.initial(x)
+        return x if self.subject_layer is None else self.subject_layer(x, subject)
+
+    @property
+    def can_fold(self) -> bool:
+        """Whether the linear part has anything to fold."""
+        return self.attention is not None or self.initial is not None or self.subject_layer is not None
+
+    def fold(self, layout: int = 0, subject: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The linear part as one affine map for one recording layout and subject: matrix [D, C] and bias [D].
+
+        Evaluation mode only: in training a random part of the sensors is left out.
+        """
+        maps, bias, people = self._folded()
+        row = int(self.attention.distinct[layout]) if self.attention is not None else 0
+        if people is None:
+            return maps[row], bias
+        matrix = people[-1 if subject is None else subject]  # [D, D]
+        return matrix @ maps[row], matrix @ bias
+
+    def train(self, mode: bool = True) -> Aligner:
+        """Switch mode; what was folded is forgotten."""
+        self._cache = None
+        return super().train(mode)
+
+    def _layout(self, x: torch.Tensor, layout: torch.Tensor | None) -> torch.Tensor:
+        if layout is not None:
+            return layout
+        if self.attention is not None and len(self.attention.distinct) > 1:
+            raise ValueError(f"there are {len(self.attention.distinct)} layouts: say which one each window has")
+        return torch.zeros(len(x), dtype=torch.long, device=x.device)
+
+    def _folded(self) -> Folded:
+        """What the linear part is made of, kept between passes while no parameter changes."""
+        if self.training:
+            raise RuntimeError("the linear part can be folded in evaluation mode only: call .eval() first")
+        modules = (self.attention, self.initial, self.subject_layer)
+        parts = [p for module in modules if module is not None for p in module.parameters()]
+        basis = None if self.attention is None else self.attention.basis
+        if torch.is_grad_enabled() or any(p.is_inference() for p in parts):
+            return self._compute_folded()
+        # the counters change with every optimiser step and every loaded state
+        key = (id(basis), *((id(p), p._version, p.device, p.dtype) for p in parts))
+        if self._cache is None or self._cache[0] != key:
+            self._cache = (key, self._compute_folded())
+        return self._cache[1]
+
+    def _compute_folded(self) -> Folded:
+        reference = next(self.parameters())
+        with torch.autocast(reference.device.type, enabled=False):
+            if self.attention is not None:
+                maps = self.attention.weights()  # [U, O, C]
+            else:
+                maps = torch.eye(self.n_chans, device=reference.device, dtype=reference.dtype)[None]  # [1, C, C]
+            bias = maps.new_zeros(maps.shape[1])
+            if self.initial is not None and self.initial.bias is not None:
+                maps = self.initial.weight[:, :, 0] @ maps  # [D, O] x [U, O, C] -> [U, D, C]
+                bias = self.initial.bias
+            # each transposed, for it stands on the left here
+            people = None if self.subject_layer is None else self.subject_layer.rows().transpose(1, 2)
+        return maps, bias, people
+
+    def _front_folded(self, x: torch.Tensor, subject: torch.Tensor | None, layout: torch.Tensor) -> torch.Tensor:
+        maps, bias, people = self._folded()
+        row = self.attention.distinct[layout] if self.attention is not None else torch.zeros_like(layout)  # [B]
+        person = torch.zeros_like(row)
+        if people is not None:
+            person = torch.full_like(row, len(people) - 1) if subject is None else slot(subject, len(people) - 1)
+        # one product for each pair of layout and subject that occurs, however many windows have it
+        pairs, which = torch.unique(torch.stack([row, person]), dim=1, return_inverse=True)  # [2, P], [B]
+        matrices, biases = maps[pairs[0]], bias.expand(pairs.shape[1], -1)  # [P, D, C], [P, D]
+        if people is not None:
+            with torch.autocast(x.device.type, enabled=False):
+                chosen = people[pairs[1]]  # [P, D, D]
+                matrices, biases = chosen @ matrices, chosen @ bias
+        if len(matrices) == 1:
+            return functional.conv1d(x, matrices[0][:, :, None], biases[0])
+        return torch.bmm(matrices[which], x) + biases[which][:, :, None]
+
+
+class AlignerClassifier(Aligner):
+    """The same network read out as a classifier: class scores averaged over time, [B, C, T] -> [B, n_outputs].
+
+    Takes part in braindecode's EEGClassifier, skorch and MOABB::
+
+        EEGClassifier(AlignerClassifier, module__chs_info=info["chs"], module__hidden=64, ...)
+    """
+
+    def forward(
+        self, x: torch.Tensor, subject: torch.Tensor | None = None, layout: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """[B, C, T] -> [B, n_outputs]."""
+        return super().forward(x, subject, layout).mean(-1)
+
+
+def _head(hidden: int, n_outputs: int, activation: str) -> nn.Sequential:
+    """Two 1x1 convolutions (section 4.5)."""
+    last = nn.Conv1d(2 * hidden, n_outputs, 1)
+    # published as a transposed convolution of kernel 1: the same map, but its default start scales with the outputs
+    for parameter in (last.weight, last.bias):
+        if parameter is not None:
+            nn.init.uniform_(parameter, -1 / math.sqrt(n_outputs), 1 / math.sqrt(n_outputs))
+    return nn.Sequential(nn.Conv1d(hidden, 2 * hidden, 1), ACTIVATIONS[activation](), last)

@@ -1,0 +1,56 @@
+"""From settings and the sizes that data have to a network.
+
+model = build_model(settings.model, n_chans=208, n_outputs=120, n_times=343, sfreq=120.0, n_subjects=27,
+                    layouts=source.layouts)
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from neurodecode.config import ModelSettings
+from neurodecode.models.aligner import Aligner
+
+
+class LayoutsLike(Protocol):
+    """Sensor layouts of a cohort: `segments.layouts.Layouts`, or anything with these two tensors."""
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """[L, C, 2]."""
+
+    @property
+    def placed(self) -> torch.Tensor:
+        """[L, C] bool: good channels whose position is known."""
+
+
+def build_model(
+    settings: ModelSettings,
+    *,
+    n_chans: int,
+    n_outputs: int,
+    n_times: int | None = None,
+    sfreq: float | None = None,
+    n_subjects: int = 1,
+    layouts: LayoutsLike | None = None,
+) -> nn.Module:
+    """Build the network that `settings.kind` names; `layouts` is needed for spatial attention only."""
+    arguments = settings.model_dump(exclude={"kind"})
+    return Aligner(
+        n_chans,
+        n_outputs,
+        n_times,
+        sfreq,
+        n_subjects=n_subjects,
+        positions=None if layouts is None else layouts.positions,
+        valid=None if layouts is None else layouts.placed,
+        **arguments,
+    )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trained numbers."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

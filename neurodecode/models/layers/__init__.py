@@ -1,0 +1,1 @@
+"""Layers that networks are made of, one idea a file."""
