@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
 
 
 class PreprocessingSettings(Settings):
-    """Steps run in the order of the fields: pick, bad channels, line noise, band-pass, reference, resample."""
+    """Steps run in this order: pick, bad channels, line noise, band-pass, reference, resample, interpolate."""
 
     picks: tuple[Literal["meg", "mag", "grad", "eeg", "seeg", "ecog", "dbs"], ...] = (
         "meg",
@@ -20,28 +20,32 @@ class PreprocessingSettings(Settings):
     )
     """Channel types kept. `meg` is mag and grad without reference channels."""
     exclude: tuple[str, ...] = ()
-    """Names of channels left out, on top of those marked bad."""
+    """Names of channels left out, whatever their type."""
     bads: Literal["mark", "drop", "interpolate"] = "mark"
-    """Bad channels: kept and marked (masked later), dropped, or interpolated by MNE (needs positions)."""
+    """Bad channels: kept and marked (masked later), dropped, or interpolated by MNE (EEG and MEG with positions)."""
     find_bads: bool = True
-    """Look for flat, NaN and far-out channels and record them."""
+    """Look for flat and far-out channels and record them. A channel that holds NaN or infinity is always bad."""
+    bad_deviation: float = Field(8.0, gt=0)
+    """A channel is far out when the logarithm of its spread lies so many robust deviations from the median channel
+    of its type, and the spread itself is more than five times larger or smaller."""
     line_noise: PositiveFloat | Literal["auto"] | None = None
-    """Mains frequency to notch with its harmonics, in Hz; auto takes it from the recording or card; none leaves it."""
+    """Mains frequency to notch with its harmonics, Hz; auto takes it from the recording or card; none leaves it."""
     high_pass: PositiveFloat | None = None
-    """Lower edge, Hz."""
+    """Lower edge, Hz (FIR, zero phase, designed as MNE designs it)."""
     low_pass: PositiveFloat | None = None
     """Upper edge, Hz."""
     reference: Literal["none", "average"] | tuple[str, ...] = "none"
-    """EEG reference: as recorded, average, or the mean of named channels (dropped afterwards)."""
+    """EEG reference: as recorded, average of the good channels, or the mean of named channels (dropped afterwards)."""
     sfreq: PositiveFloat = 120.0
     """Rate of the stored signal, Hz; polyphase resampling, times are exact."""
-    block_seconds: PositiveFloat = 60.0
-    """Seconds filtered at once by the streaming engine; changes memory, not the result."""
+    block_seconds: PositiveFloat = 30.0
+    """Seconds read at once by the streaming engine; changes memory, not the result."""
     engine: Literal["mne", "streaming"] = "streaming"
     """mne: the reference, whole recording in float64; streaming: the same filters in bounded memory."""
     minimum_seconds: PositiveFloat = 1.0
     """Recordings (or good stretches) shorter than this are refused (or dropped and counted)."""
     schema_version: PositiveInt = 1
+    """Raised when the meaning of a setting changes, so that stored recordings are made again."""
 
     @model_validator(mode="after")
     def _band_is_a_band(self) -> PreprocessingSettings:
@@ -49,4 +53,10 @@ class PreprocessingSettings(Settings):
             raise ValueError(f"high_pass ({self.high_pass} Hz) must lie below low_pass ({self.low_pass} Hz)")
         if self.low_pass and self.low_pass > self.sfreq / 2:
             raise ValueError(f"low_pass ({self.low_pass} Hz) must not exceed sfreq / 2 ({self.sfreq / 2} Hz)")
+        if not self.picks:
+            raise ValueError("picks is empty: name at least one channel type, for example [meg]")
         return self
+
+    def identity(self) -> dict:
+        """The settings that can change the stored numbers: all but `block_seconds`."""
+        return self.model_dump(mode="json", exclude={"block_seconds"})

@@ -1,0 +1,266 @@
+"""Recording -> clean continuous signal: all steps in order, with either engine.
+
+    from neurodecode.preprocessing.clean import clean
+    signal = clean(source.open(), PreprocessingSettings(low_pass=40)).signal      # float32 [channels, samples]
+
+Order: pick channels, find bad ones, notch and band-pass each good stretch alone, reference, resample to the exact
+output grid (sample k lies k / sfreq seconds from the first sample), interpolate or drop bad channels, report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from neurodecode.config.preprocessing import PreprocessingSettings
+from neurodecode.errors import RecordingError
+from neurodecode.preprocessing.bads import BadChannelScan
+from neurodecode.preprocessing.filters import Filters, design_filters, line_frequency_of
+from neurodecode.preprocessing.interpolate import interpolate_bads
+from neurodecode.preprocessing.pick import channel_types, datatype_of, pick_channels
+from neurodecode.preprocessing.quality import excerpt_of, line_ratio, rms_by_type
+from neurodecode.preprocessing.reference import apply_reference, reference_names
+from neurodecode.preprocessing.resample import Ratio, rational_ratio, resample_reference
+from neurodecode.preprocessing.streaming import stream_stretch
+from neurodecode.preprocessing.stretches import Stretches, find_stretches, merge_spans, uncovered_spans
+from neurodecode.recordings.recording import Note, Recording
+
+if TYPE_CHECKING:
+    from mne.io import BaseRaw
+
+
+@dataclass
+class CleanSignal:
+    """What preprocessing makes of a recording.
+
+    Attributes
+    ----------
+    signal
+        float32 [channels, samples], SI units; zeros inside `bad_spans` that no stretch covers and in channels that are
+        bad because they hold no numbers.
+    sfreq
+        Hz.
+    channels
+        One row a channel: name, type, unit, x, y, z, x2d, y2d, shaft, region, bad.
+    events
+        As in the recording: seconds from the first sample.
+    bad_spans
+        float64 [n, 2], seconds: no window may overlap them. Sorted, disjoint.
+    notes
+        Those of the recording and those of preprocessing.
+    report
+        JSON-ready: channels, bads with reasons, stretches, spans, filters, events lost, rms and line noise before and
+        after.
+    datatype
+        meg, eeg or ieeg.
+    """
+
+    signal: np.ndarray
+    sfreq: float
+    channels: pd.DataFrame
+    events: pd.DataFrame
+    bad_spans: np.ndarray
+    notes: list[Note] = field(default_factory=list)
+    report: dict = field(default_factory=dict)
+    datatype: str = "eeg"
+
+
+def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
+    """Preprocess one recording.
+
+    Raises
+    ------
+    RecordingError
+        If the settings do not fit the recording, or nothing usable is left; one line that says what to change.
+    """
+    raw, name = recording.raw, recording.name
+    sfreq, n_times = float(raw.info["sfreq"]), len(raw.times)
+    notes = list(recording.notes)
+
+    types = channel_types(raw.info)
+    kept, new_notes = pick_channels(raw.info, settings, name)
+    notes += new_notes
+    references = reference_names(settings, types, name)
+    rows = [channel for channel in types if channel in {*kept, *references}]  # as in the file
+    kinds = [types[channel] for channel in rows]
+
+    ratio = rational_ratio(sfreq, settings.sfreq, n_times / sfreq, name)
+    line = line_frequency_of(settings, recording.line_frequency or raw.info.get("line_freq"), name)
+    filters = design_filters(settings, sfreq, line, name)
+    minimum = max(round(settings.minimum_seconds * sfreq), filters.longest, 2)
+    stretches = find_stretches(raw, minimum)
+    _refuse_if_nothing_is_left(stretches, minimum, filters, sfreq, name)
+
+    n_samples = ratio.first_output(n_times)
+    signal = np.zeros((len(rows), n_samples), np.float32)
+    scan = BadChannelScan(len(rows), sfreq)
+    covered = []
+    for start, stop in stretches.good:
+        first, last = ratio.first_output(start), ratio.first_output(stop)
+        if settings.engine == "mne":
+            signal[:, first:last] = _reference_engine(raw, rows, start, stop, filters, ratio, scan)
+        else:
+            blocks = _blocks(raw, rows, start, stop, settings.block_seconds, scan)
+            position = first
+            for out in stream_stretch(blocks, filters, ratio, start):
+                signal[:, position : position + out.shape[1]] = out
+                position += out.shape[1]
+            assert position == last
+        covered.append((first, last))
+
+    marked = {channel: "marked in the recording" for channel in raw.info["bads"] if channel in rows}
+    deviation = settings.bad_deviation if settings.find_bads else None
+    bads = marked | scan.found(rows, kinds, deviation, known=frozenset(marked))
+    for channel, reason in bads.items():
+        if channel not in marked or reason != marked[channel]:
+            notes.append(Note(name, f"channel {channel}: {reason}", f"bad ({settings.bads})", "warning"))
+    for row in np.flatnonzero(scan.invalid):
+        signal[row] = 0.0  # what a filter makes of the holes is no signal
+
+    notes += apply_reference(signal, rows, kinds, bads, settings, name)
+    for row in np.flatnonzero(scan.invalid):
+        signal[row] = 0.0  # not minus the reference either
+    reference_only = [channel for channel in rows if channel in references]
+    out_names = [channel for channel in rows if channel not in reference_only]
+    if settings.bads == "drop":
+        out_names = [channel for channel in out_names if channel not in bads]
+    good = np.array([channel not in bads for channel in out_names], bool)
+    if not good.any():
+        raise RecordingError(_all_bad(name, rows, bads))
+    if len(out_names) < len(rows):
+        signal = np.ascontiguousarray(signal[[rows.index(channel) for channel in out_names]])
+    out_kinds = [types[channel] for channel in out_names]
+    info = _info_of(raw, out_names, settings.sfreq)
+    if settings.bads == "interpolate":
+        interpolate_bads(signal, info, [channel for channel in out_names if channel in bads], name)
+        for first, last in zip([0] + [b for _, b in covered], [a for a, _ in covered] + [n_samples]):
+            signal[:, first:last] = 0.0
+        good[:] = True
+
+    spans = merge_spans(stretches.bad_spans + uncovered_spans(covered, n_samples, settings.sfreq))
+    begin, end = excerpt_of(stretches.good, sfreq)
+    before = np.nan_to_num(raw.get_data(picks=out_names, start=begin, stop=end), posinf=0.0, neginf=0.0)
+    after = signal[:, ratio.first_output(begin) : ratio.first_output(end)]
+    report = {
+        "n_channels": len(out_names),
+        "n_samples": n_samples,
+        "seconds": n_times / sfreq,
+        "sfreq": {"recorded": sfreq, "stored": settings.sfreq, "up": ratio.up, "down": ratio.down},
+        "bads": {channel: reason for channel, reason in bads.items() if channel not in reference_only},
+        "bads_are": {"mark": "marked", "drop": "dropped", "interpolate": "interpolated"}[settings.bads],
+        "notches": list(filters.notches),
+        "filter_seconds": filters.longest / sfreq if filters.kernels else 0.0,
+        "stretches": len(stretches.good),
+        "stretches_dropped": len(stretches.dropped),
+        "seconds_dropped": sum(b - a for a, b in stretches.dropped) / sfreq,
+        "bad_spans": len(spans),
+        "seconds_bad": float((spans[:, 1] - spans[:, 0]).sum()),
+        "events": len(recording.events),
+        "events_lost": _events_lost(recording.events, spans, n_times / sfreq),
+        "rms_before": rms_by_type(before, out_kinds, good),
+        "rms_after": rms_by_type(after, out_kinds, good),
+        "line_noise_before": line_ratio(before, sfreq, _line(recording, raw, line), good),
+        "line_noise_after": line_ratio(after, settings.sfreq, _line(recording, raw, line), good),
+    }
+    if stretches.dropped:
+        found = f"{len(stretches.dropped)} good stretches shorter than {minimum / sfreq:g} s"
+        notes.append(Note(name, found, f"dropped, {report['seconds_dropped']:g} s in all", "warning"))
+    if report["events_lost"]:
+        notes.append(Note(name, f"{report['events_lost']} events lie in bad spans or outside", "lost", "warning"))
+    return CleanSignal(
+        signal,
+        settings.sfreq,
+        _channel_rows(info, good),
+        recording.events,
+        spans,
+        notes,
+        report,
+        datatype_of(out_kinds),
+    )
+
+
+def _blocks(
+    raw: BaseRaw, rows: list[str], start: int, stop: int, seconds: float, scan: BadChannelScan
+) -> Iterator[np.ndarray]:
+    """Read a stretch block by block, float64 [channels, samples], scanned on the way."""
+    step = max(round(seconds * raw.info["sfreq"]), 1)
+    for begin in range(start, stop, step):
+        yield scan.add(raw.get_data(picks=rows, start=begin, stop=min(begin + step, stop)))
+    scan.end_stretch()
+
+
+def _reference_engine(
+    raw: BaseRaw, rows: list[str], start: int, stop: int, filters: Filters, ratio: Ratio, scan: BadChannelScan
+) -> np.ndarray:
+    """MNE's own methods on a Raw that holds nothing but this stretch; float64 [channels, outputs]."""
+    import mne
+
+    data = scan.add(raw.get_data(picks=rows, start=start, stop=stop))
+    scan.end_stretch()
+    info = mne.create_info(len(rows), raw.info["sfreq"], "eeg")
+    alone = mne.io.RawArray(data, info, verbose="error")
+    picks = np.arange(len(rows))
+    if filters.notches:
+        alone.notch_filter(np.array(filters.notches), picks=picks, verbose="error")
+    if filters.high_pass is not None or filters.low_pass is not None:
+        alone.filter(filters.high_pass, filters.low_pass, picks=picks, pad="reflect_limited", verbose="error")
+    return resample_reference(alone.get_data(), ratio, start)
+
+
+def _refuse_if_nothing_is_left(stretches: Stretches, minimum: int, filters: Filters, sfreq: float, name: str) -> None:
+    if stretches.good:
+        return
+    longest = max((b - a for a, b in stretches.dropped), default=0) / sfreq
+    cause = (
+        f"the longest filter needs {filters.longest / sfreq:.3g} s; raise high_pass or drop the notch"
+        if filters.longest >= minimum and filters.kernels
+        else f"minimum_seconds asks for {minimum / sfreq:.3g} s; lower it"
+    )
+    raise RecordingError(f"{name}: the longest good stretch lasts {longest:.3g} s, but {cause}")
+
+
+def _all_bad(name: str, rows: list[str], bads: dict[str, str]) -> str:
+    channel, reason = next((c, bads[c]) for c in rows if c in bads)
+    return (
+        f"{name}: all {len(rows)} channels are bad (for example {channel}: {reason}); "
+        "mark gaps with BAD_ACQ_SKIP annotations, or look at the recording"
+    )
+
+
+def _info_of(raw: BaseRaw, names: list[str], sfreq: float):
+    """Info of the kept channels at the stored rate."""
+    import mne
+
+    info = mne.pick_info(raw.info, mne.pick_channels(raw.info["ch_names"], names, ordered=True), copy=True)
+    with info._unlock():
+        info["sfreq"] = sfreq
+        info["lowpass"] = min(info["lowpass"] or sfreq / 2, sfreq / 2)
+        info["highpass"] = min(info["highpass"], info["lowpass"])
+    info["bads"] = []
+    return info
+
+
+def _channel_rows(info, good: np.ndarray) -> pd.DataFrame:
+    import mne
+
+    from neurodecode.channels.table import channel_table
+
+    still = mne.io.RawArray(np.zeros((len(info["ch_names"]), 1)), info, verbose="error")
+    table = channel_table(still).reset_index(drop=True)
+    table["bad"] = ~good
+    return table
+
+
+def _line(recording: Recording, raw: BaseRaw, line: float | None) -> float | None:
+    return line or recording.line_frequency or raw.info.get("line_freq")
+
+
+def _events_lost(events: pd.DataFrame, spans: np.ndarray, seconds: float) -> int:
+    """Events whose onset lies inside a bad span or outside the recording."""
+    onsets = events["onset"].to_numpy(float)
+    inside = ((onsets[:, None] >= spans[None, :, 0]) & (onsets[:, None] < spans[None, :, 1])).any(axis=1)
+    return int((inside | ~((onsets >= 0) & (onsets < seconds))).sum())
