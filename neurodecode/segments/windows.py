@@ -173,7 +173,7 @@ class _Builder:
             times, labels, places = self._anchors(recording, presentation, anchors)
             for time, label, place in zip(times, labels, places):
                 inside = presentation.to_stimulus(time)
-                block = _block_at(blocks, inside)
+                block = _block_at(blocks, float(inside))
                 window = self.settings.window
                 # half a sample of grace at the end, as section 3.2 states the rule
                 begin, end = inside + window.tmin, inside + window.tmax - 0.5 / self.sfreq
@@ -227,7 +227,7 @@ class _Builder:
             times = np.arange(first, np.floor(presentation.offset / stride) + 1) * stride
         else:
             # anchors are laid out in stimulus time, the first window beginning at the stimulus' second 0
-            begin, end = presentation.to_stimulus(np.array([presentation.onset, presentation.offset]))
+            begin, end = (float(presentation.to_stimulus(t)) for t in (presentation.onset, presentation.offset))
             first = np.ceil(round((begin + min(tmin, 0)) / stride, 9))
             places = np.arange(first, np.floor((end - tmin) / stride) + 1) * stride - tmin
             times = np.asarray(presentation.to_recording(places))
@@ -265,7 +265,7 @@ class _Builder:
         counts = {reason: int(n) for reason, n in sorted(self.counts.items()) if n}
         if not len(table):
             raise NeurodecodeError(
-                f"{self.store.path}: no window found (not taken: {counts or 'no recording has rows of kind stimulus'}); "
+                f"{self.store.path}: no window found (not taken: {counts or 'no rows of kind stimulus'}); "
                 "windows need rows of kind stimulus in the events, and must be shorter than the blocks"
             )
         table["identity"] = _identities(table, self.contents)

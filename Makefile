@@ -1,0 +1,34 @@
+# make demo and make test need Python 3.11 or newer and pip, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo
+
+.PHONY: demo test lint types bench clean
+.DELETE_ON_ERROR:
+
+# The stamp is written last, so an installation that was stopped is done again.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all]'
+	touch $@
+
+demo: $(VENV)/.installed  ## the main job on the simulated MEG cohort: retrieval table and HTML report
+	$(BIN)/neurodecode run demo --out $(OUT) --workers 2
+
+# two processes, one thread each: faster on two cores than one process with two threads
+test: $(VENV)/.installed  ## the whole test suite
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed  ## every benchmark; each prints a table with its command
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info

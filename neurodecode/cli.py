@@ -1,0 +1,323 @@
+"""The command line: a command a stage, nothing else.
+
+Every command imports its room only when it runs, so `neurodecode --help` loads neither torch nor mne. Exit codes: 0
+done; 1 finished, but some recordings failed; 2 bad input or settings (one line; `--debug` shows the traceback).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neurodecode import __version__
+from neurodecode.errors import NeurodecodeError
+
+app = typer.Typer(
+    name="neurodecode",
+    help="From raw sEEG, MEG or EEG recordings to trained speech decoders and an audited top-k retrieval table.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="K=V", help="Override one setting, for example training.epochs=20. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+class OnError(StrEnum):
+    """What to do when a recording fails."""
+
+    stop = "stop"
+    proceed = "continue"
+
+
+def _console(stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _progress() -> bool:
+    """Progress bars only where a person looks."""
+    return sys.stderr.isatty()
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"neurodecode {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A recording, a folder, a store or a run.")], as_json: AsJson = False
+) -> None:
+    """What is in a raw recording, a store or a run, and what is wrong with it."""
+    from neurodecode.inspection import inspect_path, render
+
+    found = inspect_path(path)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        _console().print(render(found))
+    # nothing but refused files means the path holds no usable recording
+    entries = found.get("recordings", [])
+    if entries and all("error" in entry for entry in entries):
+        raise typer.Exit(2)
+
+
+@app.command()
+def preprocess(
+    source: Annotated[str, typer.Argument(help="A file, a folder, a BIDS root, or a card of datasets/.")],
+    out: Annotated[Path, typer.Option("--out", help="The store (a folder).")],
+    config: Annotated[
+        str, typer.Option("--config", help="Preset of configs/preprocessing, or a YAML file.")
+    ] = "default",
+    overrides: Overrides = None,
+    workers: Annotated[int, typer.Option(min=1, help="Recordings prepared at the same time.")] = 1,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler (tcp://...), instead of workers.")
+    ] = None,
+    on_error: Annotated[OnError, typer.Option(help="Stop at the first recording that fails, or go on.")] = OnError.stop,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo recordings that are already done.")] = False,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data, for a card.")] = None,
+) -> None:
+    """Raw recordings to a store of clean signals. Done recordings are skipped; a killed run resumes."""
+    from neurodecode.config import PreprocessingSettings, load_settings
+    from neurodecode.pipeline import sources_of
+    from neurodecode.store.build import preprocess as build
+
+    settings = load_settings(PreprocessingSettings, config, "configs/preprocessing", overrides or [])
+    summary = build(
+        sources_of(source, root=root),
+        out,
+        settings,
+        workers=workers,
+        dask=dask,
+        on_error=on_error.value,
+        overwrite=overwrite,
+        progress=_progress(),
+    )
+    _print_summary(out, summary)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _print_summary(out: Path, summary: Any) -> None:
+    console = _console()
+    console.print(
+        f"{out}: {len(summary.done)} prepared, {len(summary.skipped)} already done, {len(summary.failed)} failed"
+    )
+    for failure in summary.failed:
+        _console(stderr=True).print(f"failed: {failure}", markup=False)
+
+
+@app.command()
+def features(
+    store: Annotated[Path, typer.Argument(help="A store.")],
+    config: Annotated[str, typer.Option("--config", help="Preset of configs/features, or a YAML file.")] = "mel",
+    overrides: Overrides = None,
+) -> None:
+    """Stimulus features, computed once and cached beside the store."""
+    from neurodecode.config import FeatureSettings, load_settings
+    from neurodecode.stimuli.features import compute_features
+    from neurodecode.store.store import Store
+
+    settings = load_settings(FeatureSettings, config, "configs/features", overrides or [])
+    made = compute_features(Store(store), settings, progress=_progress())
+    _console().print(f"{made.path}: {len(made.names)} stimuli, {made.dimension} dimension(s)")
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="Preset of configs/training, or a YAML file.")],
+    store: Annotated[Path, typer.Option(help="The store.")],
+    out: Annotated[Path, typer.Option(help="The run (a folder).")],
+    overrides: Overrides = None,
+) -> None:
+    """Train one decoder for a cohort. A finished run is kept; a killed one resumes."""
+    from neurodecode.config import TrainSettings, load_settings
+    from neurodecode.training.fit import fit
+
+    settings = load_settings(TrainSettings, config, "configs/training", overrides or [])
+    run = fit(settings, store, out, progress=_progress())
+    _console().print(f"{run}: trained; next: neurodecode evaluate {run}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A trained run.")],
+    split: Annotated[str, typer.Option(help="test or valid.")] = "test",
+    config: Annotated[
+        str | None, typer.Option("--config", help="Preset of configs/evaluation, or a YAML file.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a run beside chance, ridge and controls; writes RUN/evaluation/SPLIT.json."""
+    from neurodecode.config import EvaluationSettings, load_settings
+    from neurodecode.evaluation.evaluate import evaluate as score
+
+    settings = load_settings(EvaluationSettings, config, "configs/evaluation", overrides or [])
+    result = score(run, settings, split=split, progress=_progress())
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    else:
+        print_evaluation(result)
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """The retrieval table."""
+    from rich.table import Table
+
+    from neurodecode.evaluation.tables import evaluation_table
+
+    title, columns, rows, notes = evaluation_table(result)
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    console = _console()
+    console.print(table)
+    for note in notes:
+        console.print(note, markup=False)
+
+
+@app.command()
+def channels(
+    store: Annotated[Path, typer.Argument(help="A store.")],
+    as_json: AsJson = False,
+) -> None:
+    """The channels of a cohort: in how many recordings each stands, where it is bad, shaft, region, position."""
+    from rich.table import Table
+
+    from neurodecode.inspection import cohort_channels
+
+    rows = cohort_channels(store)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table()
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    _console().print(table)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run, best after evaluate.")]) -> None:
+    """One self-contained HTML file about a run."""
+    from neurodecode.reports.report import write_report
+
+    _console().print(f"report: {write_report(run)}")
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline of pipelines/, or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of all results.")],
+    overrides: Overrides = None,
+    workers: Annotated[int, typer.Option(min=1, help="Recordings prepared at the same time.")] = 1,
+    on_error: Annotated[OnError, typer.Option(help="Stop at the first recording that fails, or go on.")] = OnError.stop,
+) -> None:
+    """All stages of a pipeline. Done stages are skipped, and it is said why one is redone."""
+    from neurodecode.config import PipelineSettings, load_settings
+    from neurodecode.pipeline import run_pipeline
+
+    settings = load_settings(PipelineSettings, pipeline, "pipelines", overrides or [])
+    console = _console()
+    failed = run_pipeline(
+        settings,
+        out,
+        workers=workers,
+        on_error=on_error.value,
+        progress=_progress(),
+        say=lambda line: console.print(line, markup=False),
+        show=print_evaluation,
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(store: Annotated[Path, typer.Argument(help="A store.")]) -> None:
+    """Check every checksum of a store."""
+    from neurodecode.store.verify import verify_store
+
+    problems = verify_store(store)
+    for problem in problems:
+        _console(stderr=True).print(f"{problem.file}: {problem.what}", markup=False)
+    if problems:
+        raise typer.Exit(2)
+    _console().print(f"{store}: every checksum holds")
+
+
+@app.command()
+def simulate(
+    config: Annotated[str, typer.Argument(help="Preset of configs/simulation, or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the BIDS tree.")],
+    overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a cohort made before.")] = False,
+) -> None:
+    """A cohort with a planted response to speech, as real files in a BIDS tree."""
+    from neurodecode.config import SimulationSettings, load_settings
+    from neurodecode.simulation.simulate import simulate as make
+
+    settings = load_settings(SimulationSettings, config, "configs/simulation", overrides or [])
+    _console().print(f"simulated cohort: {make(settings, out, overwrite=overwrite)}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Versions, devices, optional parts: present, or how to get them."""
+    from neurodecode.doctor import examine
+
+    found = examine()
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for section, entries in found.items():
+        typer.echo(section)
+        for name, value in entries.items():
+            typer.echo(f"  {name:<14} {value}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: turns errors that a user caused into one line and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(args=arguments, prog_name="neurodecode")
+    except NeurodecodeError as error:
+        if "--debug" in arguments:
+            raise
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

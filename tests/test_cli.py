@@ -1,0 +1,74 @@
+"""The command line answers fast, in one line when something is wrong, and with the promised exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neurodecode.cli import main
+
+
+def run_main(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+def test_help_imports_neither_torch_nor_mne() -> None:
+    code = (
+        "import sys\n"
+        "from neurodecode.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit:\n    pass\n"
+        "print('heavy:', sorted(m for m in ('torch', 'mne', 'numpy', 'pandas', 'pydantic') if m in sys.modules))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heavy: []" in result.stdout
+    for command in ("inspect", "preprocess", "features", "train", "evaluate", "channels", "report", "run", "verify"):
+        assert command in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "no/such/file.fif"], "no/such/file.fif: no such file or folder"),
+        (["preprocess", "no/such/folder", "--out", "x"], "no such file or folder, and no card"),
+        (["preprocess", ".", "--out", "x", "--set", "sfrq=3"], "did you mean sfreq?"),
+        (["run", "no-such-pipeline", "--out", "x"], "no pipelines preset of that name"),
+        (["verify", "no/such/store"], "no/such/store"),
+        (["evaluate", "no/such/run"], "no/such/run"),
+        (["report", "no/such/run"], "no/such/run"),
+        (["simulate", "no-such-preset", "--out", "x"], "no configs/simulation preset"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_two(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_main(*arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from neurodecode.errors import NeurodecodeError
+
+    with pytest.raises(NeurodecodeError):
+        main(["--debug", "inspect", str(tmp_path / "nothing")])
+
+
+def test_doctor_names_versions_and_how_to_get_what_is_missing(capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    from neurodecode import doctor
+
+    monkeypatch.setitem(doctor.OPTIONAL, "no-such-package", "speech")
+    assert run_main("doctor", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["parts"]["torch"][0].isdigit()
+    assert found["optional"]["no-such-package"] == "not installed; pip install 'neurodecode[speech]'"
