@@ -202,7 +202,7 @@ def _reference_engine(
     data = scan.add(raw.get_data(picks=rows, start=start, stop=stop))
     scan.end_stretch()
     info = mne.create_info(len(rows), raw.info["sfreq"], "eeg")
-    alone = mne.io.RawArray(data, info, verbose="error")
+    alone = mne.io.RawArray(data, info, copy="both", verbose="error")  # filters work in place: not on the source
     picks = np.arange(len(rows))
     if filters.notches:
         alone.notch_filter(np.array(filters.notches), picks=picks, verbose="error")

@@ -16,6 +16,8 @@ from typing import Any
 
 from neurodecode.errors import NeurodecodeError, SettingsError
 
+DASK_TIMEOUT = "10s"  # how long a scheduler is waited for
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -123,7 +125,7 @@ def _on_dask(function: Callable, items: Sequence[Any], address: str) -> Iterator
             "install the extra: pip install 'neurodecode[cluster]'"
         ) from None
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout=DASK_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise SettingsError(f"--dask {address}: no Dask scheduler answers there ({one_line(error)})") from None
     with client:

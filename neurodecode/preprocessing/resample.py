@@ -81,6 +81,9 @@ def kernel(ratio: Ratio) -> np.ndarray:
     from scipy.signal import firwin
 
     taps = firwin(2 * ratio.half_length + 1, ROLLOFF / max(ratio.up, ratio.down), window="hann")
+    # a phase whose taps do not sum to 1 / up would turn a constant (an electrode offset) into a tone
+    phases = np.pad(taps, (0, -len(taps) % ratio.up)).reshape(-1, ratio.up)
+    taps = (phases / (phases.sum(axis=0) * ratio.up)).ravel()[: len(taps)]
     taps.setflags(write=False)  # shared through the cache
     return taps
 
