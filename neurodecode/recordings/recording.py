@@ -80,6 +80,10 @@ class Recording:
         Source files, for provenance.
     line_frequency
         Mains frequency, Hz, when known.
+    simulated
+        Whether it belongs to a simulated cohort; said wherever a figure of it is shown.
+    regions
+        Channel name -> brain region, as an electrodes table states it.
     """
 
     raw: BaseRaw
@@ -92,6 +96,8 @@ class Recording:
     notes: list[Note] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     line_frequency: float | None = None
+    simulated: bool = False
+    regions: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
