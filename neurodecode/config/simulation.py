@@ -16,22 +16,27 @@ class SimulationSettings(Settings):
     name: str = "simulated"
     modality: Literal["meg", "eeg", "seeg"] = "meg"
     subjects: PositiveInt = 4
-    channels: PositiveInt = 60
+    channels: int = Field(60, ge=4, le=256)
     """Sensors (meg, eeg) or contacts (seeg) of a subject."""
-    sfreq: PositiveFloat = 250.0
-    """Rate of the written files, Hz."""
+    sfreq: float = Field(250.0, ge=100, le=5000)
+    """Rate of the written files, Hz; at least 100, since the response is planted up to 40 Hz."""
     stories: PositiveInt | None = None
     """So many of the embedded stories; none takes all."""
     speech: Path | None = None
     """A folder of own speech in the embedded layout instead."""
     snr: float = Field(1.0, ge=0)
-    """Difficulty: planted response over background, root mean square at the best sensor; 0 plants nothing."""
+    """Difficulty: planted response over background, root mean square between 0.5 and 20 Hz at the best sensor, for the
+    median subject; 0 plants nothing."""
     linear: float = Field(0.5, ge=0, le=1)
-    """Share of the planted response that a linear model of the envelope can catch."""
+    """Share of the planted response's power that is the acoustic envelope filtered linearly; phones evoke the rest."""
     position_spread: float = Field(0.01, ge=0)
     """Head position differs between subjects by about this, m."""
     gain_spread: float = Field(0.3, ge=0)
     """Sensor gains and source strengths differ between subjects by about this share."""
+    latency_spread: float = Field(0.008, ge=0, le=0.03)
+    """Response latency differs between subjects by about this, s."""
+    orientation_spread: float = Field(30.0, ge=0, le=90)
+    """Source orientation differs between subjects by about this, degrees."""
     background: Path | None = None
     """A real recording to lay under the response instead of coloured noise."""
     line_noise: PositiveFloat | None = 50.0

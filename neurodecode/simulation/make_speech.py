@@ -25,7 +25,9 @@ VOICES = ("slt", "rms", "awb")  # a female US, a male US and a male Scottish spe
 PAUSE = 0.3  # s of silence added after each sentence
 LEVEL = 0.06  # root mean square of a story, full scale = 1
 CHUNK = 16000  # samples written at once: libsndfile crashes on one big OGG write
-LAYOUT = {"columns": ["onset", "duration", "kind", "label"], "kinds": ["sentence", "word", "phone"], "unit": "s"}
+COLUMNS = ["onset", "duration", "kind", "label"]
+KINDS = ["sentence", "word", "phone"]
+LAYOUT = {"columns": COLUMNS, "kinds": KINDS, "unit": "s"}
 
 
 def read_stories(path: Path) -> dict[str, list[str]]:
@@ -81,8 +83,8 @@ def speak_story(
         pieces += [spoken.audio / 32768.0, np.zeros(round(PAUSE * rate))]
         at += len(pieces[-2]) + len(pieces[-1])
     audio = np.concatenate(pieces)
-    timings = pd.DataFrame(rows, columns=LAYOUT["columns"])
-    order = {kind: i for i, kind in enumerate(LAYOUT["kinds"])}
+    timings = pd.DataFrame([dict(zip(COLUMNS, row)) for row in rows])
+    order = {kind: i for i, kind in enumerate(KINDS)}
     timings = timings.sort_values(["onset", "kind"], key=lambda c: c.map(order) if c.name == "kind" else c.round(6))
     return audio * LEVEL / np.sqrt(np.mean(audio**2)), rate, timings.reset_index(drop=True)
 
@@ -117,7 +119,7 @@ def make_speech(out: Path, text: Path | None = None) -> Path:
             "rate": rate,
             "samples": len(audio),
             "seconds": round(len(audio) / rate, 5),
-            **{f"{kind}s": int(counts[kind]) for kind in LAYOUT["kinds"]},
+            **{f"{kind}s": int(counts[kind]) for kind in KINDS},
             "sha256": {e: sha256_of_file(out / f"{name}.{e}") for e in ("ogg", "tsv")},
         }
     write_json(
