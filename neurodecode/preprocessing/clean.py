@@ -30,6 +30,7 @@ from neurodecode.preprocessing.stretches import Stretches, find_stretches, merge
 from neurodecode.recordings.recording import Note, Recording
 
 if TYPE_CHECKING:
+    from mne import Info
     from mne.io import BaseRaw
 
 
@@ -174,7 +175,7 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     return CleanSignal(
         signal,
         settings.sfreq,
-        _channel_rows(info, good),
+        _channel_rows(info, good, recording.regions),
         recording.events,
         spans,
         notes,
@@ -231,7 +232,7 @@ def _all_bad(name: str, rows: list[str], bads: dict[str, str]) -> str:
     )
 
 
-def _info_of(raw: BaseRaw, names: list[str], sfreq: float):
+def _info_of(raw: BaseRaw, names: list[str], sfreq: float) -> Info:
     """Info of the kept channels at the stored rate."""
     import mne
 
@@ -244,13 +245,13 @@ def _info_of(raw: BaseRaw, names: list[str], sfreq: float):
     return info
 
 
-def _channel_rows(info, good: np.ndarray) -> pd.DataFrame:
+def _channel_rows(info: Info, good: np.ndarray, regions: dict[str, str]) -> pd.DataFrame:
     import mne
 
     from neurodecode.channels.table import channel_table
 
     still = mne.io.RawArray(np.zeros((len(info["ch_names"]), 1)), info, verbose="error")
-    table = channel_table(still).reset_index(drop=True)
+    table = channel_table(still, regions)
     table["bad"] = ~good
     return table
 

@@ -10,7 +10,7 @@ that what the caller makes of them does not depend on the order. Workers get one
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ def run_parallel(
         If the extra `cluster` is missing, or no scheduler answers at the address.
     """
     if dask is not None:
-        outcomes = _on_dask(function, items, dask)
+        outcomes: Generator[Outcome, None, None] = _on_dask(function, items, dask)
     elif workers > 1 and len(items) > 1:
         outcomes = _on_processes(function, items, workers)
     else:
@@ -108,7 +108,7 @@ def run_parallel(
         outcomes.close()
 
 
-def _on_processes(function: Callable, items: Sequence[Any], workers: int) -> Iterator[Outcome]:
+def _on_processes(function: Callable, items: Sequence[Any], workers: int) -> Generator[Outcome, None, None]:
     import joblib
 
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
@@ -116,7 +116,7 @@ def _on_processes(function: Callable, items: Sequence[Any], workers: int) -> Ite
         yield from pool(joblib.delayed(guarded)(function, index, item) for index, item in enumerate(items))
 
 
-def _on_dask(function: Callable, items: Sequence[Any], address: str) -> Iterator[Outcome]:
+def _on_dask(function: Callable, items: Sequence[Any], address: str) -> Generator[Outcome, None, None]:
     try:
         from dask.distributed import Client, as_completed
     except ImportError:
@@ -136,8 +136,8 @@ def _on_dask(function: Callable, items: Sequence[Any], address: str) -> Iterator
                 if future.status == "finished":
                     yield future.result()
                 else:  # the worker died or the item did not travel: this is the item's failure
-                    error = future.exception()
-                    yield Outcome(indices[future.key], None, one_line(error), False, "")
+                    failure = future.exception()
+                    yield Outcome(indices[future.key], None, one_line(failure), False, "")
         finally:
             client.cancel(futures)
 

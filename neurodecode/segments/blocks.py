@@ -16,6 +16,8 @@ import pandas as pd
 
 from neurodecode.config import SplitSettings
 
+SAME_SENTENCE = 0.1  # s: rows of one text closer than this are one sentence, played again
+
 
 @dataclass(frozen=True)
 class Block:
@@ -96,7 +98,15 @@ def assign(uid: str, settings: SplitSettings) -> str:
 
 
 def sentences_of_stimulus(events: pd.DataFrame, stimulus: str) -> list[tuple[float, str]]:
-    """(onset in the stimulus, text) of the sentences of one stimulus, sorted, from an events table."""
+    """(onset in the stimulus, text) of the sentences of one stimulus, sorted, from an events table.
+
+    A stimulus heard twice in a recording lists its sentences twice; each counts once, so that the blocks are those of the
+    stimulus and not of how often it was played.
+    """
     rows = events[(events["kind"] == "sentence") & (events["stimulus"] == stimulus)]
     rows = rows[rows["stimulus_onset"].notna()].sort_values("stimulus_onset", kind="stable")
-    return list(zip(rows["stimulus_onset"].astype(float), rows["label"].astype(str)))
+    found: list[tuple[float, str]] = []
+    for onset, text in zip(rows["stimulus_onset"].astype(float), rows["label"].astype(str)):
+        if not found or text != found[-1][1] or onset - found[-1][0] > SAME_SENTENCE:
+            found.append((onset, text))
+    return found

@@ -169,7 +169,16 @@ def plan(
     return [made for _, made in plans], summary.failed
 
 
-def _plans(sources, root, settings, overwrite, on_error, summary, progress, spread) -> list:
+def _plans(
+    sources: Sequence[RecordingSource],
+    root: Path,
+    settings: PreprocessingSettings,
+    overwrite: bool,
+    on_error: str,
+    summary: Summary,
+    progress: bool,
+    spread: dict[str, Any],
+) -> list[tuple[RecordingSource, Plan]]:
     """First round: (source, plan) of every source that can be read, in the order given."""
     found: dict[int, Plan] = {}
     failures: dict[int, Outcome] = {}
@@ -197,7 +206,17 @@ def _plans(sources, root, settings, overwrite, on_error, summary, progress, spre
     return [(sources[index], found[index]) for index in sorted(found)]
 
 
-def _work(plans, root, settings, overwrite, on_error, summary, progress, command, spread) -> None:
+def _work(
+    plans: list[tuple[RecordingSource, Plan]],
+    root: Path,
+    settings: PreprocessingSettings,
+    overwrite: bool,
+    on_error: str,
+    summary: Summary,
+    progress: bool,
+    command: str,
+    spread: dict[str, Any],
+) -> None:
     """Second round: clean and write what has to be made; put everything into the index."""
     contents: dict[str, str] = {}  # stimulus -> hash, of this run
     waiting = []
@@ -263,7 +282,9 @@ def _stored_file(root: Path, recording: Recording) -> str:
     return ""
 
 
-def _make_one(item: tuple[RecordingSource, Plan], *, root: Path, settings: PreprocessingSettings, command: str):
+def _make_one(
+    item: tuple[RecordingSource, Plan], *, root: Path, settings: PreprocessingSettings, command: str
+) -> dict[str, Any]:
     """Clean one recording and write it; returns its entry in the index. Runs in a worker."""
     source, made = item
     recording = source.open()
@@ -281,6 +302,7 @@ def _make_one(item: tuple[RecordingSource, Plan], *, root: Path, settings: Prepr
         "sfreq": result.sfreq,
         "n_channels": len(result.signal),
         "line_frequency": recording.line_frequency,
+        "simulated": recording.simulated,
         "source": made.identity,
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),

@@ -109,6 +109,7 @@ def index_entry(root: Path, file: str) -> dict[str, Any]:
     return {
         "file": file,
         **{name: attributes[name] for name in names},
+        "simulated": bool(attributes.get("simulated", False)),
         "n_channels": attributes["n_channels"],
         "n_samples": attributes["n_samples"],
         "seconds": attributes["n_samples"] / attributes["sfreq"],
@@ -187,7 +188,12 @@ def _copy_stimulus(root: Path, content: StimulusContent) -> dict[str, str]:
                 shutil.copyfile(stimulus.audio, temporary)
             else:
                 with open(temporary, "wb") as opened:
-                    np.savez(opened, values=stimulus.values, rate=float(stimulus.rate or 0), t0=float(stimulus.t0))
+                    np.savez(
+                        opened,
+                        values=np.asarray(stimulus.values),
+                        rate=float(stimulus.rate or 0),
+                        t0=float(stimulus.t0),
+                    )
     return {"file": file, "sha256": content.sha256, "kind": content.kind}
 
 

@@ -83,6 +83,8 @@ class StoredRecording:
         Hz.
     n_channels, n_samples
         Sizes of `signal`.
+    simulated
+        Whether it belongs to a simulated cohort.
     path
         HDF5 file.
     """
@@ -98,6 +100,7 @@ class StoredRecording:
         self.sfreq: float = float(entry["sfreq"])
         self.n_channels: int = int(entry["n_channels"])
         self.n_samples: int = int(entry["n_samples"])
+        self.simulated: bool = bool(entry.get("simulated", False))
         self.sha256_signal: str = entry["sha256_signal"]
         self.path: Path = root / entry["file"]
 

@@ -65,7 +65,7 @@ def test_the_report_shows_mains_before_and_none_after(make_recording, noise) -> 
     report = clean(recording, settings).report
     assert report["notches"] == [50.0, 100.0]
     assert report["line_noise_before"] > 100
-    assert report["line_noise_after"] < 0.1
+    assert report["line_noise_after"] < 0.8  # 1 is no line noise; the notch takes a part of the band beside it too
     assert report["rms_after"]["eeg"] < 0.5 * report["rms_before"]["eeg"]
     json.dumps(report, allow_nan=False)
 
