@@ -26,24 +26,33 @@ class TrainingSettings(Settings):
 
     epochs: PositiveInt = 200
     batch_size: PositiveInt = 256
-    """Windows a step; with the CLIP loss also the number of candidates."""
+    """Windows a step over all devices; with the CLIP loss also the number of candidates."""
     steps_per_epoch: int | None = Field(1_200, ge=1)
     """At most so many updates an epoch; none sees every training window once."""
     learning_rate: PositiveFloat = 3e-4
+    """Of Adam (paper: 3e-4)."""
     weight_decay: float = Field(0.0, ge=0)
+    """Decoupled, as in AdamW (paper: none)."""
     schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the rate falls to 0 over all epochs, step by step."""
     gradient_clip: PositiveFloat | None = None
+    """Largest norm of the gradient; none leaves it (paper)."""
     patience: PositiveInt = 10
     """Stop after so many epochs without a lower validation loss."""
-    accelerator: str = "auto"
-    """auto, cpu, cuda, ..."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: CUDA where there is a device, else the CPU."""
     devices: PositiveInt | Literal["auto"] = 1
+    """Devices of this machine; candidates of all of them are put together, so the result does not hang on it."""
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "32"
     """auto: bf16 autocast on CUDA, float32 on a CPU."""
     compile: bool = False
     """torch.compile the network."""
+    deterministic: bool = False
+    """Refuse operations whose result may differ between two runs on CUDA (a CPU repeats itself anyway)."""
     data_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the signal lies: auto keeps it on the device when it fits."""
+    workers: int = Field(0, ge=0)
+    """Processes that prepare batches beside training; for signals that lie on the CPU and training on CUDA."""
     control: Literal["none", "noise", "shuffled"] = "none"
     """Train on Gaussian noise, or on shuffled pairs, to see what structure alone gives away."""
 
@@ -52,6 +61,7 @@ class TrainSettings(Settings):
     """One training run."""
 
     name: str = "aligner"
+    """Shown in reports."""
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()
     model: ModelSettings = ModelSettings()
@@ -59,5 +69,5 @@ class TrainSettings(Settings):
     training: TrainingSettings = TrainingSettings()
     subjects: tuple[str, ...] = ()
     """Only these subjects; empty takes all."""
-    seed: int = 2036
+    seed: int = Field(2036, ge=0)
     """Seed of weights, order and dropout (paper: 2036, 2037, 2038)."""

@@ -1,0 +1,321 @@
+"""One run of training: a store and settings in, a run folder out.
+
+    fit(load_settings(TrainSettings, "demo", kind="configs/training"), Path("store"), Path("run"))
+
+Killed at any moment and started again with the same arguments, a run ends with the weights it would have had undisturbed:
+finished folds are skipped, and the fold that was under way goes on at the end of its last written epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from neurodecode.config import TrainSettings
+from neurodecode.errors import SettingsError
+from neurodecode.files import read_json, write_json
+from neurodecode.models.build import build_model, count_parameters
+from neurodecode.segments.batches import BatchSource
+from neurodecode.segments.windows import WindowIndex, build_windows
+from neurodecode.stimuli.features import FeatureStore, compute_features
+from neurodecode.store.store import Store
+from neurodecode.training import run_folder
+from neurodecode.training.callbacks import EpochSeed, KeepBestAndLast, MetricsTable, Patience
+from neurodecode.training.data import RowBatches, Source, WindowBatches, loader
+from neurodecode.training.task import AlignerTask
+
+FEW_CANDIDATES = 32  # issue 1 of section 7: batches of 16 sat at chance, and nothing said so
+SHARE_OF_MEMORY = 0.5  # of the free memory of a CUDA device may hold signals
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """What one fold trains on."""
+
+    source: Source
+    train: np.ndarray
+    valid: np.ndarray
+    layouts: Any
+    n_chans: int
+    n_outputs: int
+    n_times: int
+    sfreq: float
+    n_subjects: int
+
+
+def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True, progress: bool = True) -> Path:
+    """Train.
+
+    Parameters
+    ----------
+    settings
+        All about the run; sizes come from the store.
+    store
+        Folder that `preprocess` wrote.
+    out
+        Folder of the run.
+    resume
+        Go on with a run that is there; False throws it away.
+    progress
+        Show a progress bar, if a person looks (standard error is a terminal).
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    NeurodecodeError
+        If the store cannot be trained on with these settings, or `out` holds another run.
+    """
+    out = Path(out)
+    accelerator, precision = resolve_accelerator(settings), resolve_precision(settings)
+    opened = Store(store)
+    chosen = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
+    info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
+    if info is not None and info["finished"]:
+        return out
+    index = build_windows(opened, settings.segments, settings.subjects)
+    features = compute_features(opened, settings.features, progress=progress)
+    _warn_about_batches(settings, index)
+    device = data_device(settings, accelerator, index)
+    first = BatchSource(index.fold(index.folds[0]), features, None, device)
+    if info is None:
+        info = _describe(settings, opened, index, features, first)
+        if _first_process():
+            run_folder.write_run(out, info)
+    for name in index.folds:
+        folder = out / name
+        if (folder / "finished.json").is_file():
+            continue
+        source = first if name == index.folds[0] else BatchSource(index.fold(name), features, None, device)
+        source.fit_scalers()
+        data = _prepare(source, folder)
+        finished = train_fold(settings, data, folder, accelerator=accelerator, precision=precision, progress=progress)
+        if _first_process():
+            write_json(folder / "finished.json", finished)
+    if _first_process():
+        run_folder.write_run(out, info | {"finished": True})
+    return out
+
+
+def train_fold(
+    settings: TrainSettings,
+    data: FoldData,
+    folder: Path,
+    *,
+    accelerator: str = "cpu",
+    precision: str = "32-true",
+    progress: bool = False,
+    extra: tuple[L.Callback, ...] = (),
+) -> dict[str, Any]:
+    """Train one fold in its folder, from its last checkpoint if there is one.
+
+    Returns
+    -------
+    dict
+        `epochs` trained, `best_epoch`, `best_valid_loss`, and `stopped` (patience or epochs).
+    """
+    training = settings.training
+    torch.manual_seed(settings.seed)  # just before the weights are drawn, as published
+    model = build_model(
+        settings.model,
+        n_chans=data.n_chans,
+        n_outputs=data.n_outputs,
+        n_times=data.n_times,
+        sfreq=data.sfreq,
+        n_subjects=data.n_subjects,
+        layouts=data.layouts,
+    )
+    patience, keeper = Patience(training.patience), KeepBestAndLast(folder)
+    table = MetricsTable(folder / "metrics.csv")
+    _quiet()
+    trainer = L.Trainer(
+        max_epochs=training.epochs,
+        accelerator="gpu" if accelerator == "cuda" else accelerator,
+        devices=training.devices if accelerator != "cpu" or training.devices != "auto" else 1,
+        strategy="auto" if training.devices == 1 else "ddp",
+        precision=precision,  # type: ignore[arg-type]
+        gradient_clip_val=training.gradient_clip,
+        deterministic=training.deterministic,
+        callbacks=[EpochSeed(settings.seed), table, *extra, patience, keeper],
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=True,
+        enable_model_summary=False,
+        enable_progress_bar=progress and sys.stderr.isatty(),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    train, valid = _loaders(settings, data, trainer)
+    last = folder / "last.ckpt"
+    trainer.fit(AlignerTask(model, settings), train, valid, ckpt_path=last if last.is_file() else None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return {
+        "epochs": len(table.rows),
+        "best_epoch": keeper.best_epoch,
+        "best_valid_loss": keeper.best_loss,
+        "stopped": "patience" if patience.exhausted else "epochs",
+    }
+
+
+def resolve_accelerator(settings: TrainSettings) -> str:
+    """Cpu, cuda or mps."""
+    wanted = settings.training.accelerator
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not there[wanted]:
+        raise SettingsError(f"training.accelerator: {wanted} is not on this machine; use auto or cpu")
+    return wanted
+
+
+def resolve_precision(settings: TrainSettings) -> str:
+    """Lightning's word for the precision."""
+    wanted, accelerator = settings.training.precision, resolve_accelerator(settings)
+    if wanted == "auto":
+        return "bf16-mixed" if accelerator == "cuda" else "32-true"
+    if wanted == "16-mixed" and accelerator == "cpu":
+        raise SettingsError("training.precision: 16-mixed needs CUDA; on a CPU use 32 or bf16-mixed")
+    return "32-true" if wanted == "32" else wanted
+
+
+def data_device(settings: TrainSettings, accelerator: str, index: WindowIndex) -> torch.device:
+    """Where signals lie during training."""
+    wanted = settings.training.data_device
+    here = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if accelerator == "cuda" else None
+    if wanted == "cuda" and here is None:
+        raise SettingsError("training.data_device: cuda needs training.accelerator=cuda and a CUDA device; use auto")
+    if wanted == "cpu" or here is None:
+        return torch.device("cpu")
+    needed = 4 * sum(r.n_channels * r.n_samples for r in index.recordings)
+    free, _ = torch.cuda.mem_get_info(here)
+    if wanted == "auto" and (needed > SHARE_OF_MEMORY * free or settings.training.workers):
+        return torch.device("cpu")
+    return here
+
+
+def _loaders(settings: TrainSettings, data: FoldData, trainer: L.Trainer) -> tuple[Any, Any]:
+    training = settings.training
+    if training.batch_size % trainer.world_size:
+        raise SettingsError(
+            f"training.batch_size: {training.batch_size} windows cannot be shared by {trainer.world_size} devices; "
+            "use a multiple"
+        )
+    dataset = WindowBatches(data.source, training.control, (data.train, data.valid), settings.seed)
+    place: dict[str, Any] = {
+        "rank": trainer.global_rank,
+        "world": trainer.world_size,
+        "limit": training.steps_per_epoch,
+    }
+    sides = ((data.train, True), (data.valid, False))
+    batches = [RowBatches(rows, training.batch_size, settings.seed, training=t, **place) for rows, t in sides]
+    return loader(dataset, batches[0], training.workers), loader(dataset, batches[1], training.workers)
+
+
+def _prepare(source: BatchSource, folder: Path) -> FoldData:
+    """Write what the fold's evaluation needs, and gather the sizes."""
+    index = source.index
+    if _first_process():
+        assert source.scalers is not None
+        source.scalers.save(folder / "scalers.npz")
+        run_folder.write_windows(folder / "windows.csv.gz", index.table)
+        layouts = source.layouts
+        run_folder.write_layouts(
+            folder / "layouts.npz", layouts.positions.numpy(), layouts.placed.numpy(), layouts.names
+        )
+    return FoldData(
+        source=source,
+        train=index.rows("train"),
+        valid=index.rows("valid"),
+        layouts=source.layouts,
+        n_chans=source.layouts.n_chans,
+        n_outputs=source.dimension,
+        n_times=source.n_times,
+        sfreq=index.sfreq,
+        n_subjects=len(index.subjects),
+    )
+
+
+def _describe(
+    settings: TrainSettings, store: Store, index: WindowIndex, features: FeatureStore, source: BatchSource
+) -> dict[str, Any]:
+    """The content of `run.json` before training."""
+    summaries = {name: index.fold(name).summary() for name in index.folds}
+    split = dict(summaries[index.folds[0]])
+    if len(summaries) > 1:
+        # each window is tested once over all folds; the other counts are sums over folds as well
+        for what in ("counts", "segments", "blocks"):
+            split[what] = {side: sum(s[what][side] for s in summaries.values()) for side in split[what]}
+        split["per_fold"] = summaries
+    sizes: dict[str, Any] = {
+        "n_chans": source.layouts.n_chans,
+        "n_outputs": source.dimension,
+        "n_times": source.n_times,
+        "sfreq": index.sfreq,
+    }
+    model = build_model(settings.model, **sizes, n_subjects=len(index.subjects), layouts=source.layouts)
+    return {
+        "schema": run_folder.SCHEMA,
+        "name": settings.name,
+        "settings": settings.model_dump(mode="json"),
+        "store": store.path.resolve().as_posix(),
+        "store_sha256s": {r.name: r.sha256_signal for r in index.recordings},
+        "features": Path(features.path).as_posix(),
+        "sizes": sizes,
+        "subjects": index.subjects,
+        "recordings": [r.name for r in index.recordings],
+        "channel_names": source.layouts.names,
+        "split": split,
+        "folds": index.folds,
+        "n_parameters": count_parameters(model),
+        "versions": run_folder.versions(),
+        "command": " ".join(["neurodecode", *sys.argv[1:]]),
+        "finished": False,
+    }
+
+
+def _warn_about_batches(settings: TrainSettings, index: WindowIndex) -> None:
+    if settings.objective.kind != "clip":
+        return
+    rows = min(len(index.fold(name).rows("train")) for name in index.folds)
+    candidates = min(settings.training.batch_size, rows)
+    if candidates < FEW_CANDIDATES:
+        why = f"training.batch_size is {settings.training.batch_size}"
+        if rows < settings.training.batch_size:
+            why = f"there are {rows} training windows"
+        warnings.warn(
+            f"the contrastive loss sees only {candidates} candidates a step ({why}); below {FEW_CANDIDATES} it is known "
+            "to stay near chance: use larger batches, shorter strides or more data",
+            stacklevel=3,
+        )
+
+
+def _first_process() -> bool:
+    """Whether this is the process that writes, before Lightning has set up any others."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def _quiet() -> None:
+    """Lightning's announcements of devices and tips say nothing a run folder does not hold."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+
+
+def finished_folds(run: Path) -> list[dict[str, Any]]:
+    """`finished.json` of every fold that is done, each with its `name`."""
+    info = run_folder.read_run(run)
+    paths = [(name, run / name / "finished.json") for name in info["folds"]]
+    return [{"name": name, **read_json(path)} for name, path in paths if path.is_file()]

@@ -1,0 +1,152 @@
+"""Open what training left: the network of a fold, and the batches it can be asked about. Needs no Lightning.
+
+model, settings, info = load_fold(Path("run"), "fold-0", "cpu")
+source = load_source(Path("run"), "fold-0")
+estimate(model, source[source.index.rows("test")[:32]])      # [32, F, T]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from neurodecode.config import TrainSettings
+from neurodecode.errors import NeurodecodeError, SettingsError
+from neurodecode.files import read_json
+from neurodecode.models.build import build_model
+from neurodecode.segments.batches import Batch, BatchSource
+from neurodecode.segments.scaling import Scalers
+from neurodecode.segments.windows import build_windows
+from neurodecode.store.store import Store
+from neurodecode.training.data import noise_like
+from neurodecode.training.run_folder import read_run, run_settings
+
+
+@dataclass(frozen=True)
+class StoredLayouts:
+    """Sensor layouts as the fold has them: positions [L, C, 2], placed [L, C], names of the columns."""
+
+    positions: torch.Tensor
+    placed: torch.Tensor
+    names: list[str]
+
+
+def load_fold(
+    run: Path, fold: str, device: torch.device | str = "cpu"
+) -> tuple[nn.Module, TrainSettings, dict[str, Any]]:
+    """The best network of a fold.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    fold
+        Name of the fold, for example `fold-0`.
+    device
+        Where the network shall be.
+
+    Returns
+    -------
+    model
+        In evaluation mode; (signal [B, C, T], subject [B], layout [B]) -> [B, F, T].
+    settings
+        Of the run.
+    info
+        `run.json`, and under `fold` the content of `finished.json` with the fold's name.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such run or fold, or the fold is not finished.
+    """
+    run = Path(run)
+    info = read_run(run)
+    settings = run_settings(info, str(run / "run.json"))
+    folder = _finished_fold(run, info, fold)
+    sizes = info["sizes"]
+    model = build_model(
+        settings.model,
+        n_chans=sizes["n_chans"],
+        n_outputs=sizes["n_outputs"],
+        n_times=sizes["n_times"],
+        sfreq=sizes["sfreq"],
+        n_subjects=len(info["subjects"]),
+        layouts=load_layouts(folder),
+    )
+    state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
+    finished = read_json(folder / "finished.json")
+    return model.eval().to(device), settings, info | {"fold": {"name": fold, **finished}}
+
+
+def load_layouts(folder: Path) -> StoredLayouts:
+    """Sensor layouts of a fold."""
+    with np.load(folder / "layouts.npz", allow_pickle=False) as stored:
+        positions, placed = torch.from_numpy(stored["positions"]), torch.from_numpy(stored["placed"])
+        return StoredLayouts(positions, placed, stored["names"].tolist())
+
+
+def load_source(
+    run: Path, fold: str, device: torch.device | str = "cpu", store: Path | None = None, progress: bool = False
+) -> BatchSource:
+    """The windows of a fold, scaled as in training.
+
+    Parameters
+    ----------
+    run, fold
+        As in `load_fold`.
+    device
+        Where the work on batches is done.
+    store
+        Where the store lies now, if it was moved.
+
+    Raises
+    ------
+    NeurodecodeError
+        If the windows of the store are not those the fold was trained with.
+    """
+    from neurodecode.stimuli.features import compute_features
+
+    run = Path(run)
+    info = read_run(run)
+    settings = run_settings(info, str(run / "run.json"))
+    opened = Store(store or Path(info["store"]))
+    index = build_windows(opened, settings.segments, settings.subjects).fold(fold)
+    recorded = pd.read_csv(run / fold / "windows.csv.gz", keep_default_na=False, usecols=["start", "split", "identity"])
+    same = len(recorded) == len(index.table) and all(
+        np.array_equal(recorded[c].to_numpy(), index.table[c].to_numpy()) for c in ("start", "split", "identity")
+    )
+    if not same:
+        raise NeurodecodeError(
+            f"{run / fold}: the store {opened.path} gives other windows now than when this run was trained; train again"
+        )
+    features = compute_features(opened, settings.features, progress=progress)
+    return BatchSource(index, features, Scalers.load(run / fold / "scalers.npz"), device)
+
+
+@torch.inference_mode()
+def estimate(model: nn.Module, batch: Batch, settings: TrainSettings | None = None) -> torch.Tensor:
+    """What the network says about a batch, [B, F, T] float32, on the network's device.
+
+    A network trained on the noise control is asked about noise too, when `settings` are given.
+    """
+    batch = batch.to(next(model.parameters()).device)
+    signal = batch.signal
+    if settings is not None and settings.training.control == "noise":
+        signal = noise_like(batch, settings.seed)
+    return model(signal, batch.subject, batch.layout).float()
+
+
+def _finished_fold(run: Path, info: dict[str, Any], fold: str) -> Path:
+    if fold not in info["folds"]:
+        raise SettingsError(f"{run}: there is no {fold}; there are {', '.join(info['folds'])}")
+    folder = run / fold
+    if not (folder / "finished.json").is_file():
+        raise SettingsError(f"{folder}: training did not finish; run the same neurodecode train command again")
+    return folder

@@ -1,0 +1,101 @@
+"""The Lightning side of the aligner: which loss, which optimiser, what is logged. All science is in models and objectives.
+
+Logged an epoch: `train_loss`, `valid_loss` (the objective's), `valid_top10` (share of windows whose own target is among
+the ten best of its batch; ties get their middle rank).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import lightning as L
+import torch
+from torch import nn
+
+from neurodecode.config import TrainSettings
+from neurodecode.objectives.clip import ClipLoss, clip_scores, top_k_share
+from neurodecode.objectives.regression import RegressionLoss
+from neurodecode.segments.batches import Batch
+
+
+class AlignerTask(L.LightningModule):
+    """Trains a network on batches of windows.
+
+    Parameters
+    ----------
+    model
+        (signal [B, C, T], subject [B], layout [B]) -> estimate [B, F, T].
+    settings
+        Objective and training.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
+        super().__init__()
+        self.model, self.settings = model, settings
+        self.contrastive = settings.objective.kind == "clip"
+        self.clip = ClipLoss(settings.objective.mask_duplicates)
+        self.regression = RegressionLoss()
+        if settings.training.compile:
+            self.model.compile()  # in place, so that names in the state dict stay what they are
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """[B, F, T]."""
+        return self.model(batch.signal, batch.subject, batch.layout)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Loss of one batch."""
+        estimate = self(batch)
+        loss = self._loss(estimate, *self._candidates(batch), batch)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and retrieval within the batch."""
+        estimate = self(batch)
+        candidates, identity = self._candidates(batch)
+        scores = clip_scores(estimate, candidates)
+        right = torch.arange(len(batch), device=scores.device) + self._offset(batch)
+        values = {
+            "valid_loss": self._loss(estimate, candidates, identity, batch),
+            "valid_top10": top_k_share(scores, right),
+        }
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """Adam as published (section 5): lr 3e-4, betas 0.9 and 0.999, no decay, no schedule, unless settings say so."""
+        training = self.settings.training
+        kind = torch.optim.AdamW if training.weight_decay else torch.optim.Adam
+        optimizer = kind(
+            self.model.parameters(),
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=self.device.type == "cuda" or None,
+        )
+        if training.schedule == "constant":
+            return optimizer
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches know how to move."""
+        return batch.to(device)
+
+    def _candidates(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Targets [N, F, T] and identities [N] of all processes: negatives do not depend on the number of devices."""
+        if self.trainer.world_size == 1:
+            return batch.target, batch.identity
+        # targets are data, so no gradient has to come back through the gathering
+        target = cast(torch.Tensor, self.all_gather(batch.target))  # [processes, N, F, T]
+        identity = cast(torch.Tensor, self.all_gather(batch.identity))
+        return target.flatten(0, 1), identity.flatten(0, 1)
+
+    def _offset(self, batch: Batch) -> int:
+        return 0 if self.trainer.world_size == 1 else self.trainer.global_rank * len(batch)
+
+    def _loss(
+        self, estimate: torch.Tensor, candidates: torch.Tensor, identity: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
+        if self.contrastive:
+            return self.clip(estimate, candidates, batch.identity, identity, self._offset(batch))
+        return self.regression(estimate, batch.target)
