@@ -128,8 +128,8 @@ def _print_summary(out: Path, summary: Any) -> None:
     console.print(
         f"{out}: {len(summary.done)} prepared, {len(summary.skipped)} already done, {len(summary.failed)} failed"
     )
-    for failure in summary.failed:
-        _console(stderr=True).print(f"failed: {failure}", markup=False)
+    for issue in summary.failed:
+        _console(stderr=True).print(f"failed: {issue['file']}: {issue['error']}", markup=False)
 
 
 @app.command()

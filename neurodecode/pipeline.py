@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from neurodecode.config import (
     CohortCard,
@@ -132,7 +132,7 @@ def run_pipeline(
     out: Path,
     *,
     workers: int = 1,
-    on_error: str = "stop",
+    on_error: Literal["stop", "continue"] = "stop",
     progress: bool = False,
     say: Say = print,
     show: Callable[[dict[str, Any]], None] | None = None,
@@ -216,7 +216,7 @@ def _store(
     store: Path,
     settings: PreprocessingSettings,
     workers: int,
-    on_error: str,
+    on_error: Literal["stop", "continue"],
     progress: bool,
     say: Say,
 ) -> list[str]:
@@ -228,9 +228,13 @@ def _store(
         f"preprocess: {len(summary.done)} prepared, {len(summary.skipped)} already done, "
         f"{len(summary.failed)} failed -> {store}"
     )
-    for failure in summary.failed:
-        say(f"failed: {failure}")
-    return [str(failure) for failure in summary.failed]
+    for name, reason in sorted(summary.reasons.items()):
+        if reason != "new":
+            say(f"  {name} redone: {reason}")
+    failed = [f"{issue['file']}: {issue['error']}" for issue in summary.failed]
+    for line in failed:
+        say(f"failed: {line}")
+    return failed
 
 
 def _signals(store: Path) -> list[str]:
