@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from neurodecode.config.base import Settings
+
+# half decades: finer grids change the chosen correlation by less than its error over inner folds
+PENALTIES = tuple(float(f"{10.0**p:.3g}") for p in (k / 2 for k in range(-8, 11)))
 
 
 class RidgeSettings(Settings):
@@ -14,10 +17,28 @@ class RidgeSettings(Settings):
 
     lags: tuple[float, float] = (0.0, 0.25)
     """Brain lags after the sound that predict it, s."""
-    penalties: tuple[float, ...] = (1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
-    """Tried on held-out parts of the training data only; in units of the mean eigenvalue."""
+    penalties: tuple[PositiveFloat, ...] = Field(default=PENALTIES, min_length=1)
+    """Tried on held-out parts of the training data only; in units of the mean eigenvalue of the brain's covariance."""
     scope: Literal["subject", "cohort"] = "subject"
     """One model a subject, or one for all."""
+    rate: PositiveFloat = 32.0
+    """Brain and features are averaged down to at least this rate, Hz; speech tracking lies below 10 Hz."""
+    inner: int = Field(default=5, ge=2)
+    """At most so many parts of the training data (runs, or groups of blocks) are held out in turn for the penalty."""
+
+    @field_validator("lags")
+    @classmethod
+    def _ordered(cls, lags: tuple[float, float]) -> tuple[float, float]:
+        if lags[0] > lags[1]:
+            raise ValueError(f"the first lag ({lags[0]} s) must not be later than the last ({lags[1]} s)")
+        return lags
+
+    @field_validator("penalties")
+    @classmethod
+    def _ascending(cls, penalties: tuple[float, ...]) -> tuple[float, ...]:
+        if list(penalties) != sorted(set(penalties)):
+            raise ValueError("penalties must ascend, each once: the edges of the grid are looked at")
+        return penalties
 
 
 class EvaluationSettings(Settings):
@@ -28,8 +49,11 @@ class EvaluationSettings(Settings):
     candidates: Literal["all", "same-run"] = "all"
     """Pool of the main figure: every distinct test segment once, or those of the query's own run."""
     bootstrap: PositiveInt = 1_000
+    """Resamples behind each 95 % interval."""
     permutations: PositiveInt = 1_000
+    """Redrawn pairings behind the p-value, whose smallest value is 1 / (this + 1)."""
     seed: int = 0
+    """Seed of noise, permutations and resamples."""
     controls: tuple[Literal["noise", "shuffled", "constant", "ridge", "ridge-shifted"], ...] = (
         "noise",
         "shuffled",
@@ -37,7 +61,13 @@ class EvaluationSettings(Settings):
         "ridge",
         "ridge-shifted",
     )
+    """Rows beside the model: see docs; leave one out only to save time."""
     ridge: RidgeSettings = RidgeSettings()
     batch_size: PositiveInt = 256
-    examples: int = Field(6, ge=0)
+    """Windows a forward pass."""
+    memory: PositiveFloat = 1.0
+    """Candidate features held at once, GiB; more candidates cost further passes over the queries, never more memory."""
+    save_scores: PositiveFloat = 500.0
+    """Score matrices larger than this, MB, are not written; ranks always are."""
+    examples: int = Field(default=6, ge=0)
     """Queries shown with their top five candidates in the report."""

@@ -1,0 +1,224 @@
+"""The ridge baseline on the windows of one fold: same windows, scalers and split as the network beside it.
+
+In: a BatchSource of the fold and RidgeSettings. Out: one RidgeModel a subject (or one for all) that predicts windows.
+Only rows of the sides before the scored one are read (training and validation for the test split, training for the
+validation split); the penalty is chosen among them by leaving out one run (or one group of blocks) in turn. Overlapping
+windows are read, but each moment of each recording is counted once.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodecode.config.evaluation import RidgeSettings
+from neurodecode.errors import NeurodecodeError
+from neurodecode.evaluation.ridge import (
+    Moments,
+    RidgeModel,
+    bin_average,
+    lag_bins,
+    lagged,
+    solve,
+    standardised,
+    valid_bins,
+)
+
+if TYPE_CHECKING:
+    from neurodecode.segments.batches import Batch, BatchSource
+
+log = logging.getLogger(__name__)
+
+DESIGN_BYTES = 1 << 28  # lagged brain held at once while moments are summed
+EVERYONE = -1  # key of the model of the whole cohort
+
+
+@dataclass
+class RidgeBaseline:
+    """Fitted ridge models of one fold.
+
+    Attributes
+    ----------
+    models
+        Index of the subject -> model; EVERYONE when one model serves all.
+    step
+        Samples averaged into a bin.
+    notes
+        What was odd: penalties at the edge of the grid, subjects without training data.
+    """
+
+    models: dict[int, RidgeModel]
+    step: int
+    notes: list[str] = field(default_factory=list)
+
+    def prepare(self, target: Tensor) -> Tensor:
+        """Candidate features [N, F, T] -> [N, F K] at the rate of the ridge, standardised for the score."""
+        return standardised(bin_average(target, self.step), self.feature_scale)
+
+    def estimate(self, batch: Batch) -> Tensor:
+        """Predicted features [B, F, K]."""
+        subjects = batch.subject.tolist()
+        parts: dict[int, Tensor] = {}
+        out: Tensor | None = None
+        for subject in dict.fromkeys(subjects):
+            here = torch.tensor([s == subject for s in subjects], device=batch.signal.device)
+            parts[subject] = self._model(subject).predict(batch.signal[here])
+            if out is None:
+                out = parts[subject].new_zeros(len(subjects), *parts[subject].shape[1:])
+            out[here] = parts[subject]
+        assert out is not None
+        return out
+
+    def score(self, estimate: Tensor, prepared: Tensor) -> Tensor:
+        """Correlation [B, N], see `ridge.window_correlation`."""
+        return standardised(estimate, self.feature_scale) @ prepared.T
+
+    @property
+    def feature_scale(self) -> Tensor:
+        """Deviation [F] of the features in the training data; one for all subjects, who share the candidates."""
+        return next(iter(self.models.values())).feature_scale
+
+    def describe(self) -> dict[str, Any]:
+        """Penalties and inner correlations, for the record."""
+        models = self.models.values()
+        return {
+            "penalties": sorted({m.penalty for m in models}),
+            "penalty_at_edge": sum(m.at_edge for m in models),
+            "inner_r": float(np.mean([max(m.inner) for m in models if m.inner] or [float("nan")])),
+            "notes": self.notes,
+        }
+
+    def _model(self, subject: int) -> RidgeModel:
+        return self.models[subject] if subject in self.models else self.models[EVERYONE]
+
+
+FITTED_ON = {"test": ("train", "valid"), "valid": ("train",)}  # split that is scored -> sides that are read
+
+
+def fit_ridge(
+    source: BatchSource, settings: RidgeSettings, *, split: str = "test", turn: float | None = None
+) -> RidgeBaseline:
+    """Fit on the windows of the source's fold that the scored split may know.
+
+    Parameters
+    ----------
+    source
+        Windows of one fold with fitted scalers.
+    settings
+        Lags, penalties, scope.
+    split
+        What will be scored, test or valid.
+    turn
+        Turn the features of each recording by this share of its training windows against the brain: the pairing is
+        wrong, so whatever this scores is not decoding. None leaves them.
+
+    Raises
+    ------
+    NeurodecodeError
+        If the lags do not fit into a window, or there is too little training data.
+    """
+    index = source.index
+    step = max(1, int(index.sfreq // settings.rate))
+    shift = index.shift / index.sfreq
+    lags = lag_bins(settings.lags, shift, index.sfreq / step)
+    bins = source.n_times // step
+    inside = valid_bins(bins, lags)
+    if inside.stop - inside.start < 1:
+        raise NeurodecodeError(
+            f"ridge.lags {settings.lags} s do not fit into a window of {source.n_times / index.sfreq:.2f} s; "
+            "shorten them"
+        )
+    rows = np.sort(np.concatenate([index.rows(side) for side in FITTED_ON[split]]))
+    subject_of = index.table["subject"].to_numpy()
+    asked = np.unique(subject_of[index.rows(split)])
+    trained = set(np.unique(subject_of[rows]).tolist())
+    orphans = [index.subjects[s] for s in asked if s not in trained]
+    models: dict[int, RidgeModel] = {}
+    notes = []
+    if settings.scope == "cohort" or orphans:
+        models[EVERYONE] = _fit(source, rows, settings, lags, step, turn)
+    if settings.scope == "subject":
+        for subject in asked[[s in trained for s in asked.tolist()]].tolist():
+            models[subject] = _fit(source, rows[subject_of[rows] == subject], settings, lags, step, turn)
+    if orphans and settings.scope == "subject":
+        notes.append(f"no training window of {', '.join(orphans)}: predicted by the model of all subjects")
+    edges = [m.penalty for m in models.values() if m.at_edge]
+    if edges:
+        notes.append(
+            f"{index.fold_name}: the penalty is at the edge of the grid ({min(edges):g}..{max(edges):g}) in "
+            f"{len(edges)} of {len(models)} models; unless the data hold no signal, widen ridge.penalties"
+        )
+    for note in notes:
+        # a turned ridge has nothing to find, so its penalty runs to an edge by right
+        log.log(logging.DEBUG if turn is not None else logging.WARNING, "ridge: %s", note)
+    return RidgeBaseline(models, step, notes)
+
+
+def _fit(
+    source: BatchSource, rows: np.ndarray, settings: RidgeSettings, lags: range, step: int, turn: float | None
+) -> RidgeModel:
+    table = source.index.table
+    recording, start = table["recording"].to_numpy()[rows], table["start"].to_numpy()[rows]
+    order = np.lexsort((start, recording))
+    rows, recording, start = rows[order], recording[order], start[order]
+    group = inner_groups(source, rows, settings.inner)
+    partner = rows if turn is None else _turned(rows, recording, turn)
+    bins = source.n_times // step
+    fresh = _fresh_bins(recording, start, bins, step, valid_bins(bins, lags))  # [rows, K]
+    width = source.layouts.n_chans * len(lags)
+    moments = [Moments.empty(width, source.dimension, source.device) for _ in range(group.max() + 1)]
+    size = max(1, DESIGN_BYTES // (4 * width * bins))
+    for number in range(group.max() + 1):
+        members = np.flatnonzero((group == number) & fresh.any(axis=1))
+        for begin in range(0, len(members), size):
+            part = members[begin : begin + size]
+            signal = bin_average(source[rows[part]].signal, step)  # [b, C, K]
+            target = bin_average(source[partner[part]].target, step)  # [b, F, K]
+            design = lagged(signal, lags).permute(0, 3, 1, 2).flatten(2)  # [b, K, C L]
+            kept = torch.as_tensor(fresh[part], device=source.device)
+            moments[number].add(design[kept], target.transpose(1, 2)[kept])
+    return solve(moments, settings.penalties, lags, step)
+
+
+def inner_groups(source: BatchSource, rows: np.ndarray, most: int) -> np.ndarray:
+    """Part [rows] of the training data that each window belongs to, 0 .. at most `most` - 1.
+
+    Runs when the split is by run, else runs of neighbouring blocks (so the same text is on one side for all subjects);
+    with a single block or run, stretches of equal length in time.
+    """
+    table = source.index.table.iloc[rows]
+    unit = "block" if source.index.settings.split.rule == "content" else "run"
+    _, codes = np.unique(table[unit].to_numpy(), return_inverse=True)
+    n = codes.max() + 1
+    if n < 2:
+        return np.arange(len(rows)) * min(most, len(rows)) // len(rows)
+    return codes * min(most, n) // n
+
+
+def _turned(rows: np.ndarray, recording: np.ndarray, turn: float) -> np.ndarray:
+    """Rows of the same recording, turned in time by a share of them."""
+    partner = rows.copy()
+    for number in np.unique(recording):
+        here = np.flatnonzero(recording == number)
+        partner[here] = np.roll(rows[here], round(turn * len(here)))
+    return partner
+
+
+def _fresh_bins(recording: np.ndarray, start: np.ndarray, bins: int, step: int, inside: slice) -> np.ndarray:
+    """Which bins [rows, K] have all lags inside the window and lie after what earlier windows of the recording gave."""
+    fresh = np.zeros((len(start), bins), bool)
+    offsets = np.arange(bins) * step
+    last_recording, covered = -1, 0
+    for i, (number, first) in enumerate(zip(recording, start)):
+        if number != last_recording:
+            last_recording, covered = number, np.iinfo(np.int64).min
+        times = first + offsets
+        fresh[i, inside] = times[inside] >= covered
+        if fresh[i].any():
+            covered = times[fresh[i]][-1] + step
+    return fresh
