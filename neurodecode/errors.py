@@ -17,5 +17,9 @@ class StoreError(NeurodecodeError):
     """A store or one of its files is missing, damaged, or written by another schema."""
 
 
+class StimulusError(NeurodecodeError):
+    """A stimulus cannot be read, or cannot become the feature that is asked for."""
+
+
 class LeakageError(NeurodecodeError):
     """The same stimulus content would stand on two sides of a split."""

@@ -1,0 +1,1 @@
+"""What was heard, as arrays of numbers with exact times."""

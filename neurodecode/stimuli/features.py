@@ -1,0 +1,212 @@
+"""Features of all stimuli of a store, computed once: STORE/features/<kind>-<key>/.
+
+In: a Store and FeatureSettings. Out: a FeatureStore; one `.npy` a stimulus and an `index.json` that names them with their
+exact rate and t0. The key is a hash of the settings, so two settings never share a folder. A stimulus counts as done when
+its content is the one it was computed from and the array's checksum holds; so a killed run goes on where it stopped.
+
+    compute_features(Store("store"), FeatureSettings(kind="mel")).get("story-1").values      # [frames, 120]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodecode.config import FeatureSettings
+from neurodecode.errors import StimulusError
+from neurodecode.files import atomic_path, read_json, sha256_of_array, sha256_of_value, write_json
+from neurodecode.stimuli.arrays import array_feature, filtered
+from neurodecode.stimuli.audio import read_audio
+from neurodecode.stimuli.envelope import envelope
+from neurodecode.stimuli.feature import Feature
+from neurodecode.stimuli.mel import log_mel
+
+if TYPE_CHECKING:
+    from neurodecode.store.store import Store, StoredStimulus
+
+SCHEMA = 1
+VERSION = 1  # raised when the same settings give other numbers than before
+INDEX = "index.json"
+USED = {  # settings that a kind reads: others do not change its key
+    "mel": ("audio_rate", "bands", "n_fft", "hop", "f_min", "f_max", "standardize_audio", "log_floor", "dtype"),
+    "envelope": ("audio_rate", "bands", "n_fft", "f_min", "f_max", "standardize_audio", "compression", "low_pass")
+    + ("high_pass", "rate", "dtype"),
+    "array": ("low_pass", "high_pass", "rate", "dtype"),
+}
+
+
+class FeatureStore:
+    """A folder of computed features.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    names
+        Names of the stimuli, sorted.
+    dimension
+        Dimensions of a frame, the same for all.
+
+    Raises
+    ------
+    StimulusError
+        If the folder's index is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._entries = _read_index(self.path)
+        if not self._entries:
+            raise StimulusError(f"{path}: holds no features; make them with: neurodecode features STORE")
+        self.names = sorted(self._entries)
+        self.dimension: int = self._entries[self.names[0]]["dimension"]
+
+    def get(self, name: str) -> Feature:
+        """The feature of one stimulus, mapped read-only.
+
+        Raises
+        ------
+        StimulusError
+            If there is none, or its file is missing or damaged.
+        """
+        if name not in self._entries:
+            raise StimulusError(f"{self.path}: no feature of the stimulus {name}; run neurodecode features again")
+        entry = self._entries[name]
+        values = _load(self.path / entry["file"])
+        if values is None or list(values.shape) != [entry["frames"], entry["dimension"]]:
+            raise StimulusError(f"{self.path / entry['file']}: missing or damaged; run neurodecode features again")
+        return Feature(values, entry["rate"], entry["t0"])
+
+
+def compute_features(store: Store, settings: FeatureSettings, progress: bool = True) -> FeatureStore:
+    """Compute what is missing.
+
+    Parameters
+    ----------
+    store
+        Store whose stimuli are to be described.
+    settings
+        Which feature, and how.
+    progress
+        Show a progress bar, if a person looks (standard error is a terminal).
+
+    Raises
+    ------
+    StimulusError
+        If the store has no stimuli, one cannot become this feature, or two have different numbers of dimensions.
+    """
+    if not store.stimuli:
+        raise StimulusError(f"{store.path}: no stimulus in the store; its events need rows of kind stimulus")
+    folder = store.path / "features" / f"{settings.kind}-{feature_key(settings)}"
+    done = {n: e for n, e in _read_index(folder, missing_ok=True).items() if n in store.stimuli}
+    waiting = [s for s in store.stimuli.values() if not _is_done(folder, done.get(s.name), s.sha256)]
+    for stimulus in _watched(waiting, f"features {settings.kind}", progress):
+        feature = compute_feature(stimulus, settings)
+        done[stimulus.name] = _write(folder, stimulus, feature)
+        _refuse_other_dimension(done, stimulus)
+        write_json(folder / INDEX, _index(settings, done))
+    if not waiting and set(done) != set(_read_index(folder, missing_ok=True)):
+        write_json(folder / INDEX, _index(settings, done))  # a stimulus has left the store
+    return FeatureStore(folder)
+
+
+def compute_feature(stimulus: StoredStimulus, settings: FeatureSettings) -> Feature:
+    """The feature of one stimulus.
+
+    Raises
+    ------
+    StimulusError
+        If an array is asked to become a spectrogram, or audio to be the array that it is not.
+    """
+    name = f"stimulus {stimulus.name}"
+    if settings.kind == "array":
+        if stimulus.kind != "array":
+            raise StimulusError(f"{name}: is audio, not an array; set features.kind to mel or envelope")
+        feature = filtered(array_feature(*stimulus.array(), name), settings, name)
+    elif stimulus.kind != "audio":
+        raise StimulusError(f"{name}: is an array, not audio; set features.kind to array")
+    else:
+        audio = read_audio(stimulus.path, settings.audio_rate)
+        if settings.kind == "mel":
+            feature = log_mel(audio, settings, name)
+        else:
+            feature = filtered(envelope(audio, settings, name), settings, name)
+    return Feature(feature.values.astype(settings.dtype), feature.rate, feature.t0)
+
+
+def feature_key(settings: FeatureSettings) -> str:
+    """Twelve hexadecimal digits that stand for what a kind of feature is made of."""
+    values = settings.model_dump(mode="json")
+    return sha256_of_value([VERSION, settings.kind, {key: values[key] for key in USED[settings.kind]}])[:12]
+
+
+def _index(settings: FeatureSettings, entries: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": SCHEMA, "settings": settings.model_dump(mode="json"), "stimuli": dict(sorted(entries.items()))}
+
+
+def _read_index(folder: Path, missing_ok: bool = False) -> dict[str, Any]:
+    path = folder / INDEX
+    try:
+        index = read_json(path)
+        if index["schema"] == SCHEMA:
+            return dict(index["stimuli"])
+    except FileNotFoundError:
+        if missing_ok:
+            return {}
+        raise StimulusError(f"{folder}: no {INDEX} in it; make it with: neurodecode features STORE") from None
+    except (ValueError, KeyError, TypeError):
+        pass
+    if missing_ok:
+        return {}  # damaged or of another schema: computed again
+    raise StimulusError(f"{path}: damaged, or written by another version; run neurodecode features again")
+
+
+def _is_done(folder: Path, entry: dict[str, Any] | None, sha256: str) -> bool:
+    if entry is None or entry["sha256_stimulus"] != sha256:
+        return False
+    values = _load(folder / entry["file"])
+    return values is not None and sha256_of_array(np.asarray(values)) == entry["sha256"]
+
+
+def _load(path: Path) -> np.ndarray | None:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _write(folder: Path, stimulus: StoredStimulus, feature: Feature) -> dict[str, Any]:
+    file = f"{stimulus.name}.npy"
+    with atomic_path(folder / file) as temporary, open(temporary, "wb") as opened:
+        np.save(opened, feature.values)
+    return {
+        "file": file,
+        "sha256_stimulus": stimulus.sha256,
+        "sha256": sha256_of_array(feature.values),
+        "frames": len(feature.values),
+        "dimension": feature.values.shape[1],
+        "rate": feature.rate,
+        "t0": feature.t0,
+    }
+
+
+def _refuse_other_dimension(entries: dict[str, Any], stimulus: StoredStimulus) -> None:
+    first = next(iter(sorted(entries)))
+    here, there = entries[stimulus.name]["dimension"], entries[first]["dimension"]
+    if here != there:
+        raise StimulusError(
+            f"stimulus {stimulus.name}: has {here} dimensions, {first} has {there}; arrays of a cohort must agree"
+        )
+
+
+def _watched(stimuli: list[StoredStimulus], title: str, progress: bool) -> Any:
+    """The same stimuli, with a progress bar on a terminal."""
+    if not (progress and stimuli and sys.stderr.isatty()):
+        return stimuli
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(stimuli, description=title, console=Console(stderr=True))
