@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
 
@@ -24,11 +24,14 @@ class SimulationSettings(Settings):
     """So many of the embedded stories; none takes all."""
     speech: Path | None = None
     """A folder of own speech in the embedded layout instead."""
+    run_seconds: PositiveFloat = 180.0
+    """Length of a run aimed at, s: whole stories are put together until about this."""
     snr: float = Field(1.0, ge=0)
     """Difficulty: planted response over background, root mean square between 0.5 and 20 Hz at the best sensor, for the
     median subject; 0 plants nothing."""
     linear: float = Field(0.5, ge=0, le=1)
-    """Share of the planted response's power that is the acoustic envelope filtered linearly; phones evoke the rest."""
+    """Share of the planted power that is the acoustic envelope filtered linearly; phones evoke the rest. Power is that
+    between 0.5 and 20 Hz, summed over channels, the two parts taken apart from one another."""
     position_spread: float = Field(0.01, ge=0)
     """Head position differs between subjects by about this, m."""
     gain_spread: float = Field(0.3, ge=0)
@@ -45,4 +48,18 @@ class SimulationSettings(Settings):
     """Large artefacts a minute (none: no artefacts)."""
     bad_channels: int = Field(0, ge=0)
     """Channels of each subject that are flat, and marked bad in channels.tsv."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
+    """Of every random draw; the same seed makes the same signals."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> SimulationSettings:
+        if self.line_noise is not None and self.line_noise >= self.sfreq / 2:
+            raise ValueError(
+                f"line_noise ({self.line_noise:g} Hz) needs sfreq above {2 * self.line_noise:g} Hz; "
+                f"raise sfreq or set line_noise: null"
+            )
+        if self.bad_channels > self.channels // 2:
+            raise ValueError(f"bad_channels ({self.bad_channels}) may be at most half of channels ({self.channels})")
+        if self.modality == "seeg" and self.sfreq != round(self.sfreq):
+            raise ValueError(f"sfreq ({self.sfreq:g} Hz) must be a whole number for seeg: EDF holds whole seconds")
+        return self

@@ -1,7 +1,7 @@
 """What the sensors record when nothing is heard: coloured noise with spatial structure, or a real recording.
 
-In: settings, sensors, a random generator. Out: float64 [channels, samples], and the noise's cross-spectral density
-[frequencies, channels, channels], which the ideal observer uses.
+In: sensors or a file, a random generator. Out: [channels, samples] in V or T, and the cross-spectral density
+[frequencies, channels, channels] it is drawn from, which the ideal observer uses.
 
 The coloured background is the sum of brain noise with power 1 / (f + 1 Hz), alpha around 10 Hz, and white sensor noise.
 Mains, artefacts and flat channels come on top, and the observer is not told of them.
@@ -14,10 +14,10 @@ from math import gcd
 from pathlib import Path
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len
 from scipy.signal import get_window, resample_poly
 from scipy.signal.windows import tukey
 
-from neurodecode.config.simulation import SimulationSettings
 from neurodecode.errors import SettingsError
 from neurodecode.simulation.sensors import Sensors
 
@@ -36,9 +36,9 @@ class Spectrum:
     Attributes
     ----------
     frequencies
-        [F], Hz, ascending.
+        [F], Hz, ascending, from 0 to half the rate.
     density
-        [F, channels, channels], complex or real, in (V or T)^2 per bin up to one common factor.
+        [F, channels, channels], real or Hermitian, V^2 or T^2: white noise has its variance at every frequency.
     """
 
     frequencies: np.ndarray
@@ -48,6 +48,13 @@ class Spectrum:
         """Row of `density` nearest to each frequency."""
         return np.abs(frequencies[:, None] - self.frequencies).argmin(axis=1)
 
+    def band_power(self, low: float, high: float) -> np.ndarray:
+        """Variance of each channel between two frequencies [channels]."""
+        grid = np.linspace(low, high, 400)
+        power = np.einsum("fcc->fc", self.density).real
+        inside = np.stack([np.interp(grid, self.frequencies, channel) for channel in power.T])
+        return np.asarray(np.trapezoid(inside, grid, axis=1)) / self.frequencies[-1]
+
 
 def alpha_covariance(sensors: Sensors) -> np.ndarray:
     """Spatial covariance of alpha: the part of brain noise that sensors at the back see more of; mean variance 1."""
@@ -56,31 +63,54 @@ def alpha_covariance(sensors: Sensors) -> np.ndarray:
     return covariance * len(covariance) / np.trace(covariance)
 
 
-def _shapes(frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Power spectra of brain noise and alpha [F], not normalised."""
-    brain = 1.0 / (np.abs(frequencies) + KNEE)
-    alpha = np.exp(-0.5 * ((np.abs(frequencies) - ALPHA_FREQUENCY) / ALPHA_WIDTH) ** 2)
-    return brain, alpha
+def _brain(frequencies: np.ndarray) -> np.ndarray:
+    return 1.0 / (frequencies + KNEE)
 
 
-def coloured(sensors: Sensors, n_samples: int, sfreq: float, rng: np.random.Generator) -> tuple[np.ndarray, Spectrum]:
-    """Gaussian noise of known spectrum and covariance [channels, samples]; root mean square about `sensors.level`."""
-    n_channels = len(sensors.covariance)
-    frequencies = np.fft.rfftfreq(n_samples, 1 / sfreq)
-    brain, alpha = _shapes(frequencies)
-    brain[0] = 0.0  # no offset
-    brain, alpha = brain / brain.mean(), alpha / alpha.mean() * ALPHA_SHARE
-    white = np.full(len(frequencies), WHITE_SHARE)
-    parts = ((brain, sensors.covariance), (alpha, alpha_covariance(sensors)), (white, np.eye(n_channels)))
-    total = np.zeros((n_channels, n_samples))
-    for power, covariance in parts:
-        series = np.fft.rfft(rng.standard_normal((n_channels, n_samples)), axis=1) * np.sqrt(power)
-        total += square_root(covariance) @ np.fft.irfft(series, n=n_samples, axis=1)
-    grid = np.r_[np.arange(0.0, 3.0, 0.1), np.arange(3.0, 20.0, 0.25), np.arange(20.0, sfreq / 2, 1.0)]
-    density = sum(
-        np.interp(grid, frequencies[1:], power[1:])[:, None, None] * covariance for power, covariance in parts
+def _alpha(frequencies: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * ((frequencies - ALPHA_FREQUENCY) / ALPHA_WIDTH) ** 2)
+
+
+def _shapes(frequencies: np.ndarray, sfreq: float) -> tuple[np.ndarray, np.ndarray]:
+    """Power of brain noise and of alpha [F], whose means over all frequencies are 1 and `ALPHA_SHARE`."""
+    dense = np.linspace(0, sfreq / 2, 20_001)
+    brain = _brain(frequencies) / _brain(dense).mean()
+    return brain, ALPHA_SHARE * _alpha(frequencies) / _alpha(dense).mean()
+
+
+def coloured_spectrum(sensors: Sensors, sfreq: float) -> Spectrum:
+    """What `coloured` draws from; its grid is finer where the spectrum bends."""
+    grid = np.r_[np.arange(0.0, 3.0, 0.1), np.arange(3.0, 20.0, 0.25), np.arange(20.0, sfreq / 2, 1.0), sfreq / 2]
+    brain, alpha = _shapes(grid, sfreq)
+    density = (
+        brain[:, None, None] * sensors.covariance
+        + alpha[:, None, None] * alpha_covariance(sensors)
+        + WHITE_SHARE * np.eye(len(sensors.covariance))
     )
-    return sensors.level * total, Spectrum(grid, sensors.level**2 * density)
+    return Spectrum(grid, sensors.level**2 * density)
+
+
+def coloured(sensors: Sensors, n_samples: int, sfreq: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of known spectrum and covariance, float32 [channels, samples]; size about `sensors.level`."""
+    n_channels, n_fast = len(sensors.covariance), next_fast_len(n_samples, real=True)
+    frequencies = np.fft.rfftfreq(n_fast, 1 / sfreq)
+    brain, alpha = _shapes(frequencies, sfreq)
+    brain[0] = 0.0  # no offset
+    series = np.zeros((n_channels, len(frequencies)), dtype=np.complex64)
+    near_alpha = np.abs(frequencies - ALPHA_FREQUENCY) < 5 * ALPHA_WIDTH  # nothing beyond
+    for power, covariance, bins in (
+        (brain, sensors.covariance, slice(None)),
+        (alpha, alpha_covariance(sensors), near_alpha),
+    ):
+        # real and imaginary parts side by side, so that one real product mixes both [channels, 2 F]
+        width = len(frequencies[bins])
+        drawn = rng.standard_normal((n_channels, 2 * width), dtype=np.float32)
+        drawn *= np.tile(np.sqrt(power[bins] * n_fast / 2), 2).astype(np.float32)
+        mixed = square_root(covariance).astype(np.float32) @ drawn
+        series[:, bins] += mixed[:, :width] + 1j * mixed[:, width:]
+    total = irfft(series, n=n_fast, axis=1)[:, :n_samples]
+    total += np.float32(np.sqrt(WHITE_SHARE)) * rng.standard_normal(total.shape, dtype=np.float32)
+    return np.float32(sensors.level) * total
 
 
 def square_root(covariance: np.ndarray) -> np.ndarray:
@@ -89,45 +119,37 @@ def square_root(covariance: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
-def recorded(
-    settings: SimulationSettings, sensors: Sensors, n_samples: int, subject: int, rng: np.random.Generator
-) -> tuple[np.ndarray, Spectrum]:
-    """A real recording under the response: its channels in their order, resampled, made longer by surrogates.
+def lengthened(
+    signal: np.ndarray, n_samples: int, sfreq: float, surrogate_first: bool, rng: np.random.Generator
+) -> np.ndarray:
+    """A real recording [channels, n], made `n_samples` long by surrogates of itself, joined by fades of `CROSSFADE`.
 
-    Subject 0 hears the story over the recording itself; what is longer than it, and every further subject, gets
-    surrogates with the same power and cross spectra but random phases, joined by fades of `CROSSFADE`.
-
-    Raises
-    ------
-    SettingsError
-        If it cannot be read, or has fewer channels than are simulated (repeated ones would be too easy to remove).
+    Surrogates have the same power and cross spectra but random phases. With `surrogate_first` there is nothing else,
+    so that no two subjects share their background.
     """
-    signal = read_background(Path(str(settings.background)), settings.channels, settings.sfreq)
-    fade = int(CROSSFADE * settings.sfreq)
-    if signal.shape[1] < 4 * fade:
-        raise SettingsError(
-            f"background: {settings.background} lasts {signal.shape[1] / settings.sfreq:.1f} s; "
-            f"give at least {4 * CROSSFADE:.0f} s"
-        )
+    fade = int(CROSSFADE * sfreq)
     rise = np.sin(0.5 * np.pi * np.linspace(0, 1, fade))  # squares of rise and fall add to 1: power stays
-    total = np.zeros((settings.channels, n_samples + signal.shape[1]))
+    total = np.zeros((len(signal), n_samples + signal.shape[1]))
     start, piece = 0, 0
     while start < n_samples:
-        values = signal if subject == 0 and piece == 0 else surrogate(signal, rng)
-        values = values.copy()
+        values = surrogate(signal, rng) if piece or surrogate_first else signal.copy()
         if piece:
             values[:, :fade] *= rise
         values[:, -fade:] *= rise[::-1]
         total[:, start : start + values.shape[1]] += values
         start, piece = start + values.shape[1] - fade, piece + 1
-    total = total[:, :n_samples]
-    if settings.modality == "meg":  # recordings in volts stand in for fields: bring them to the size of fields
-        total *= sensors.level / np.sqrt(np.mean(total**2))
-    return total, estimate_spectrum(total, settings.sfreq)
+    return total[:, :n_samples]
 
 
 def read_background(path: Path, channels: int, sfreq: float) -> np.ndarray:
-    """First `channels` data channels of a recording at `sfreq`, without its mean and slow trend."""
+    """First `channels` data channels of a recording at `sfreq`, without its mean and slow trend.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read, is too short, or has fewer channels than are simulated (repeated ones would be too easy
+        to remove).
+    """
     import mne
 
     if not path.exists():
@@ -144,7 +166,10 @@ def read_background(path: Path, channels: int, sfreq: float) -> np.ndarray:
     raw.pick(raw.ch_names[:channels]).filter(0.3, None, verbose="error")
     up, down = round(sfreq * 1000), round(raw.info["sfreq"] * 1000)
     values = resample_poly(raw.get_data(), up // gcd(up, down), down // gcd(up, down), axis=1)
-    return values - values.mean(axis=1, keepdims=True)
+    if values.shape[1] < 4 * CROSSFADE * sfreq:
+        seconds = values.shape[1] / sfreq
+        raise SettingsError(f"background: {path} lasts {seconds:.1f} s; give at least {4 * CROSSFADE:.0f} s")
+    return np.asarray(values - values.mean(axis=1, keepdims=True))
 
 
 def surrogate(signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -155,28 +180,26 @@ def surrogate(signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.fft.irfft(spectrum * phases, n=signal.shape[1], axis=1)
 
 
-def estimate_spectrum(signal: np.ndarray, sfreq: float, seconds: float = 4.0, shrink: float = 0.02) -> Spectrum:
-    """Cross-spectral density by averaged windows, drawn a little toward its diagonal."""
+def estimate_spectrum(signal: np.ndarray, sfreq: float, seconds: float = 2.0) -> Spectrum:
+    """Cross-spectral density by averaged windows, drawn toward equal, independent channels: the more, the fewer windows."""
     n = min(int(seconds * sfreq), signal.shape[1])
     window = get_window("hann", n)
     pieces = [signal[:, i : i + n] * window for i in range(0, signal.shape[1] - n + 1, n // 2)]
     ffts = np.fft.rfft(np.stack(pieces), axis=2)  # [windows, channels, F]
-    density = np.einsum("wcf,wdf->fcd", ffts, ffts.conj(), optimize=True) / len(pieces)
-    diagonal = np.einsum("fcc->fc", density).real
-    density = (1 - shrink) * density + shrink * diagonal.mean(axis=1)[:, None, None] * np.eye(len(signal))
+    density = np.einsum("wcf,wdf->fcd", ffts, ffts.conj(), optimize=True) / len(pieces) / (window**2).sum()
+    shrink = len(signal) / (len(signal) + len(pieces))
+    mean = np.einsum("fcc->f", density).real / len(signal)
+    density = (1 - shrink) * density + shrink * mean[:, None, None] * np.eye(len(signal))
     return Spectrum(np.fft.rfftfreq(n, 1 / sfreq), density)
 
 
-def add_line(signal: np.ndarray, frequency: float, sfreq: float, rng: np.random.Generator) -> bool:
-    """Add mains in place, another strength and phase in every channel; False when the rate cannot hold it."""
-    if frequency >= sfreq / 2:
-        return False
+def add_line(signal: np.ndarray, frequency: float, sfreq: float, rng: np.random.Generator) -> None:
+    """Add mains in place, another strength and phase in every channel."""
     size = LINE_SHARE * np.sqrt(np.mean(signal**2)) * np.exp(0.5 * rng.standard_normal(len(signal)))
     phase = 2 * np.pi * rng.random(len(signal))
     times = np.arange(signal.shape[1]) / sfreq
     for row, amplitude, offset in zip(signal, size, phase):
         row += np.sqrt(2) * amplitude * np.sin(2 * np.pi * frequency * times + offset)
-    return True
 
 
 def add_artefacts(

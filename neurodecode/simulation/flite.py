@@ -11,14 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecode.errors import NeurodecodeError
+from neurodecode.simulation.speech import SpeechError
 
 LIBRARIES = ("libflite.so.1", "libflite_usenglish.so.1", "libflite_cmulex.so.1")
 SILENCE = "pau"  # flite's name of the silent phone
-
-
-class SpeechError(NeurodecodeError):
-    """The speech cannot be made or read."""
 
 
 @dataclass(frozen=True)

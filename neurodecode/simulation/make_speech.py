@@ -19,7 +19,8 @@ import pandas as pd
 
 from neurodecode.files import atomic_path, sha256_of_file, write_json
 from neurodecode.resources import resource_folder
-from neurodecode.simulation.flite import Flite, SpeechError
+from neurodecode.simulation.flite import Flite
+from neurodecode.simulation.speech import SpeechError
 
 VOICES = ("slt", "rms", "awb")  # a female US, a male US and a male Scottish speaker
 PAUSE = 0.3  # s of silence added after each sentence

@@ -14,13 +14,17 @@ import numpy as np
 import pandas as pd
 from scipy.signal import oaconvolve
 
+from neurodecode.errors import NeurodecodeError
 from neurodecode.files import read_json, sha256_of_file
 from neurodecode.resources import resource_folder
-from neurodecode.simulation.flite import SpeechError
 
 AUDIO_ENDINGS = (".ogg", ".wav", ".flac")
 KINDS = ("sentence", "word", "phone")
 SMOOTHING = 0.02  # s, length of the Hann window over the squared audio: faster than any planted response
+
+
+class SpeechError(NeurodecodeError):
+    """The speech cannot be made or read."""
 
 
 @dataclass(frozen=True, eq=False)
