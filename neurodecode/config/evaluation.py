@@ -25,6 +25,8 @@ class RidgeSettings(Settings):
     """Brain and features are averaged down to at least this rate, Hz; speech tracking lies below 10 Hz."""
     inner: int = Field(default=5, ge=2)
     """At most so many parts of the training data (runs, or groups of blocks) are held out in turn for the penalty."""
+    wrong_pairings: PositiveInt = 20
+    """ridge-shifted averages at least so many wrong pairings, counted as turns x folds x subjects."""
 
     @field_validator("lags")
     @classmethod
@@ -63,6 +65,8 @@ class EvaluationSettings(Settings):
     )
     """Rows beside the model: see docs; leave one out only to save time."""
     ridge: RidgeSettings = RidgeSettings()
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA where there is a device, else the CPU, wherever the run was trained."""
     batch_size: PositiveInt = 256
     """Windows a forward pass."""
     memory: PositiveFloat = 1.0

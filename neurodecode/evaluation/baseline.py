@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DESIGN_BYTES = 1 << 28  # lagged brain held at once while moments are summed
+TURNS = (0.2, 0.8)  # share of a recording by which features are turned: far from the right place on both sides
 EVERYONE = -1  # key of the model of the whole cohort
 
 
@@ -101,7 +102,7 @@ FITTED_ON = {"test": ("train", "valid"), "valid": ("train",)}  # split that is s
 
 
 def fit_ridge(
-    source: BatchSource, settings: RidgeSettings, *, split: str = "test", turn: float | None = None
+    source: BatchSource, settings: RidgeSettings, *, split: str = "test", turned: int | None = None
 ) -> RidgeBaseline:
     """Fit on the windows of the source's fold that the scored split may know.
 
@@ -113,9 +114,9 @@ def fit_ridge(
         Lags, penalties, scope.
     split
         What will be scored, test or valid.
-    turn
-        Turn the features of each recording by this share of its training windows against the brain: the pairing is
-        wrong, so whatever this scores is not decoding. None leaves them.
+    turned
+        Seed by which the features of each recording are turned against its brain, by a random share of its training
+        windows: the pairing is wrong, so whatever this scores is not decoding. None leaves them.
 
     Raises
     ------
@@ -141,10 +142,10 @@ def fit_ridge(
     models: dict[int, RidgeModel] = {}
     notes = []
     if settings.scope == "cohort" or orphans:
-        models[EVERYONE] = _fit(source, rows, settings, lags, step, turn)
+        models[EVERYONE] = _fit(source, rows, settings, lags, step, turned)
     if settings.scope == "subject":
         for subject in asked[[s in trained for s in asked.tolist()]].tolist():
-            models[subject] = _fit(source, rows[subject_of[rows] == subject], settings, lags, step, turn)
+            models[subject] = _fit(source, rows[subject_of[rows] == subject], settings, lags, step, turned)
     if orphans and settings.scope == "subject":
         notes.append(f"no training window of {', '.join(orphans)}: predicted by the model of all subjects")
     edges = [m.penalty for m in models.values() if m.at_edge]
@@ -155,19 +156,19 @@ def fit_ridge(
         )
     for note in notes:
         # a turned ridge has nothing to find, so its penalty runs to an edge by right
-        log.log(logging.DEBUG if turn is not None else logging.WARNING, "ridge: %s", note)
+        log.log(logging.DEBUG if turned is not None else logging.WARNING, "ridge: %s", note)
     return RidgeBaseline(models, step, notes)
 
 
 def _fit(
-    source: BatchSource, rows: np.ndarray, settings: RidgeSettings, lags: range, step: int, turn: float | None
+    source: BatchSource, rows: np.ndarray, settings: RidgeSettings, lags: range, step: int, turned: int | None
 ) -> RidgeModel:
     table = source.index.table
     recording, start = table["recording"].to_numpy()[rows], table["start"].to_numpy()[rows]
     order = np.lexsort((start, recording))
     rows, recording, start = rows[order], recording[order], start[order]
     group = inner_groups(source, rows, settings.inner)
-    partner = rows if turn is None else _turned(rows, recording, turn)
+    partner = rows if turned is None else turned_rows(rows, recording, turned)
     bins = source.n_times // step
     fresh = _fresh_bins(recording, start, bins, step, valid_bins(bins, lags))  # [rows, K]
     width = source.layouts.n_chans * len(lags)
@@ -200,12 +201,14 @@ def inner_groups(source: BatchSource, rows: np.ndarray, most: int) -> np.ndarray
     return codes * min(most, n) // n
 
 
-def _turned(rows: np.ndarray, recording: np.ndarray, turn: float) -> np.ndarray:
-    """Rows of the same recording, turned in time by a share of them."""
+def turned_rows(rows: np.ndarray, recording: np.ndarray, seed: int) -> np.ndarray:
+    """Another row of the same recording for each row: all of them turned in time by a random share of them."""
     partner = rows.copy()
     for number in np.unique(recording):
         here = np.flatnonzero(recording == number)
-        partner[here] = np.roll(rows[here], round(turn * len(here)))
+        # its own draw for each recording: subjects who heard the same must not be wrong in the same way
+        share = np.random.default_rng([seed, int(number)]).uniform(*TURNS)
+        partner[here] = np.roll(rows[here], round(share * len(here)))
     return partner
 
 

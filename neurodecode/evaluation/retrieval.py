@@ -179,6 +179,17 @@ def ranks(scores: np.ndarray, query_identity: np.ndarray, candidate_identity: np
     return rank_matrix(scores, query_identity, candidate_identity).middle
 
 
+def rank_columns(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Ranking:
+    """Rank candidate `columns[i]` in row `rows[i]` of a matrix [Q, N], whoever that row belongs to."""
+    return _rank(scores, rows, None, columns)
+
+
+def stack(rankings: Sequence[Ranking]) -> Ranking:
+    """Rankings one after the other."""
+    parts = [np.concatenate([getattr(r, name) for r in rankings]) for name in ("better", "tied", "pool")]
+    return Ranking(*parts)
+
+
 def _rank(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray | None, true: np.ndarray) -> Ranking:
     width = scores.shape[1] if columns is None else len(columns)
     better, tied = np.zeros(len(rows), np.int64), np.ones(len(rows), np.int64)

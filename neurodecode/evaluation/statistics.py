@@ -17,6 +17,7 @@ from neurodecode.evaluation.retrieval import Ranking, Scores, refuse_nan, retrie
 
 LEVEL = 0.95
 CHUNK = 1 << 23  # numbers held at once
+FEWEST_SUBJECTS = 6  # below, an interval over subjects is too short: 3 subjects give 10 different resamples
 FEWEST_FOR_WILCOXON = 6  # with 5 pairs the two-sided p-value cannot fall below 0.0625
 
 

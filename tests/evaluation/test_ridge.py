@@ -160,7 +160,7 @@ def test_without_a_response_the_ridge_is_at_chance() -> None:
 def test_with_features_turned_in_time_the_ridge_is_at_chance_on_average_over_turns() -> None:
     """A strong response of three dimensions through wrong weights is a random mixture: right by luck, or wrong by it."""
     source, index = toy_source(noise=1.0, subjects=4)
-    found = [ranking_of(source, index, turn=turn) for turn in np.linspace(0.2, 0.8, 10)]
+    found = [ranking_of(source, index, turned=seed) for seed in range(10)]
     values = [retrieval_metrics(ranking)["match_mismatch"]["value"] for ranking, _ in found]
     assert 0.35 < np.mean(values) < 0.65
     assert abs(np.mean([mean_r for _, mean_r in found])) < 0.2

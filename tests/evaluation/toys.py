@@ -63,6 +63,8 @@ def toy_store(features: ToyFeatures, noise: float, subjects: int = 2, channels: 
                     run=f"{run}",
                 )
             )
+    for recording in recordings:
+        recording.simulated = True  # type: ignore[attr-defined]
     return FakeStore(recordings, {n: FakeStimulus(n, f"hash-{n}") for n in STIMULI})
 
 

@@ -1,0 +1,192 @@
+"""Controls: what is scored when the answer cannot be in the brain, and the linear baseline beside the network.
+
+In: Questions, one source and one network a fold. Out: a Ranking of each control with what its interval resamples.
+
+noise          the same network, Gaussian noise in place of the brain: what the network says without a brain
+shuffled       the network's scores, each query asked for another segment of its recording: what a recording gives away
+constant       every candidate scores the same: chance exactly, since ties get the middle rank
+ridge          linear, penalty chosen inside the training data: the baseline to beat
+ridge-shifted  the ridge, fitted to features that are turned in time: what the ridge finds where nothing is
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodecode.config import EvaluationSettings
+from neurodecode.errors import NeurodecodeError
+from neurodecode.evaluation.baseline import RidgeBaseline, fit_ridge
+from neurodecode.evaluation.questions import Questions
+from neurodecode.evaluation.retrieval import Ranking, Scores, rank_columns, rank_matrix, stack, true_columns
+from neurodecode.evaluation.scoring import Decoder, fill_scores, matrix
+from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, clusters
+
+if TYPE_CHECKING:
+    from neurodecode.segments.batches import BatchSource
+
+Advance = Callable[[int], None]
+SHUFFLES = 20  # at most so many redrawn pairings are averaged
+ENOUGH = 2_000  # shuffled queries; more would not make the figure steadier
+
+
+@dataclass
+class Control:
+    """Ranking of a control, and the label of each query that its bootstrap resamples."""
+
+    ranking: Ranking
+    cluster: np.ndarray
+    over: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def score_all(
+    decoders: Callable[[int], Decoder],
+    questions: Questions,
+    sources: Sequence[BatchSource],
+    settings: EvaluationSettings,
+    advance: Advance,
+) -> np.ndarray:
+    """Scores [Q, N] of all folds; `decoders` gives the decoder of a fold, one at a time."""
+    out = matrix(len(questions), len(questions.candidate_rows), settings.memory)
+    for number, source in enumerate(sources):
+        here = np.flatnonzero(questions.fold == number)  # one stretch: queries are in the order of folds
+        if len(here):
+            stretch = out[here[0] : here[-1] + 1]
+            fill_scores(
+                stretch,
+                decoders(number),
+                source,
+                questions.rows[here],
+                questions.candidate_rows,
+                settings,
+                advance,
+            )
+    return out
+
+
+def constant(questions: Questions) -> Control:
+    """Equal scores for all candidates, ranked like any others."""
+    equal = np.broadcast_to(np.float32(0), (len(questions), len(questions.candidate_rows)))
+    ranking = rank_matrix(equal, questions.query_identity, questions.candidate_identity)
+    return Control(ranking, *clusters(questions.subjects, questions.query_identity))
+
+
+def shuffled(scores: Scores, seed: int) -> Control:
+    """Each query's scores, asked for the segment of another query of its recording.
+
+    A decoder that only knows which recording it looks at (drift, noise level, block) scores as well here as it does
+    with the right pairs. One that knows the segment lands a hair below chance: its own segment takes a good place.
+
+    Raises
+    ------
+    NeurodecodeError
+        If no recording asks for two different segments.
+    """
+    column = true_columns(scores.query_identity, scores.candidate_identity)
+    recording = scores.queries["recording"].to_numpy()
+    groups = [np.flatnonzero(recording == name) for name in dict.fromkeys(recording)]
+    groups = [rows for rows in groups if len(np.unique(column[rows])) > 1]
+    if not groups:
+        raise NeurodecodeError(
+            "evaluation.controls: shuffled needs a recording with two different segments, there is none; leave it out"
+        )
+    rng = np.random.default_rng(seed)
+    repeats = int(np.clip(np.ceil(ENOUGH / len(column)), 1, SHUFFLES))
+    rows, asked = [], []
+    for _ in range(repeats):
+        for members in groups:
+            # a turned random order: nobody meets itself, and whoever meets a copy of itself is left out
+            order = rng.permutation(members)
+            partner = np.roll(order, 1)
+            other = column[order] != column[partner]
+            rows.append(order[other])
+            asked.append(column[partner[other]])
+    chosen = np.concatenate(rows)
+    ranking = rank_columns(scores.scores, chosen, np.concatenate(asked))
+    subjects = scores.queries["subject"].to_numpy()[chosen]
+    return Control(ranking, *control_clusters(subjects, scores.query_identity[chosen]), {"repeats": repeats})
+
+
+def control_clusters(subjects: np.ndarray, identities: np.ndarray) -> tuple[np.ndarray, str]:
+    """As `clusters`, but over segments when there are few subjects: an interval over three is too short to warn by."""
+    if len(np.unique(subjects)) < FEWEST_SUBJECTS:
+        return np.asarray(identities), "segments"
+    return clusters(subjects, identities)
+
+
+@dataclass
+class RidgeAnswer:
+    """The ridge of all folds: its scores [Q, N] and how it was fitted."""
+
+    scores: Scores
+    details: dict[str, Any]
+
+
+def ridge(
+    questions: Questions,
+    sources: Sequence[BatchSource],
+    settings: EvaluationSettings,
+    split: str,
+    advance: Advance,
+) -> RidgeAnswer:
+    """Fit the ridge of each fold and score all queries with it.
+
+    `details` holds `r`, the mean correlation of prediction and true features over queries (per subject, too), and what
+    was chosen in each fold.
+    """
+    fitted: list[dict[str, Any]] = []
+
+    def of_fold(number: int) -> RidgeBaseline:
+        model = fit_ridge(sources[number], settings.ridge, split=split)
+        fitted.append(model.describe())
+        return model
+
+    scores = questions.scores(score_all(of_fold, questions, sources, settings, advance))
+    own = scores.scores[np.arange(len(questions)), true_columns(questions.query_identity, questions.candidate_identity)]
+    subjects = questions.subjects
+    details = {
+        "r": float(np.mean(own)),
+        "r_per_subject": {str(s): float(own[subjects == s].mean()) for s in np.unique(subjects)},
+        "penalties": sorted({p for fold in fitted for p in fold["penalties"]}),
+        "inner_r": float(np.mean([fold["inner_r"] for fold in fitted])),
+        "lags": list(settings.ridge.lags),
+        "scope": settings.ridge.scope,
+        "notes": [note for fold in fitted for note in fold["notes"]],
+    }
+    return RidgeAnswer(scores, details)
+
+
+def ridge_shifted(
+    questions: Questions,
+    sources: Sequence[BatchSource],
+    settings: EvaluationSettings,
+    split: str,
+    advance: Advance,
+) -> Control:
+    """The ridge on features turned in time, averaged over several turns.
+
+    One wrong pairing alone can land far from chance, on either side: its weights are a random mixture, but the same one
+    for all queries of a subject and fold. So several turns are averaged, and the interval resamples pairings.
+    """
+    _, model = np.unique(
+        [f"{fold} {subject}" for fold, subject in zip(questions.fold, questions.subjects)], return_inverse=True
+    )
+    turns = max(1, int(np.ceil(settings.ridge.wrong_pairings / (model.max() + 1))))
+    seeds = np.random.default_rng(settings.seed).integers(2**31, size=(turns, len(sources))).tolist()
+    rankings, own = [], []
+    column = true_columns(questions.query_identity, questions.candidate_identity)
+    for seed in seeds:
+
+        def of_fold(number: int, seed: list[int] = seed) -> RidgeBaseline:
+            return fit_ridge(sources[number], settings.ridge, split=split, turned=seed[number])
+
+        scores = score_all(of_fold, questions, sources, settings, advance)
+        rankings.append(rank_matrix(scores, questions.query_identity, questions.candidate_identity))
+        own.append(float(scores[np.arange(len(column)), column].mean()))
+    pairing = np.concatenate([model + number * (model.max() + 1) for number in range(turns)])
+    details = {"r": float(np.mean(own)), "pairings": int(pairing.max() + 1), "turns": turns}
+    return Control(stack(rankings), pairing, "pairings", details)

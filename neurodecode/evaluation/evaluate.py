@@ -1,0 +1,410 @@
+"""The evaluation of a run: which segment was heard, beside chance, ridge and controls.
+
+In: a run folder (and the store it was trained on). Out: a dict, and three files ::
+
+    RUN/evaluation/<split>.json            every figure; keys in docs/evaluation.md
+    RUN/evaluation/<split>_ranks.csv.gz    one row a query, for paired comparisons (`read_ranks`)
+    RUN/evaluation/<split>_scores.npz      the score matrix, when it is small enough
+
+    evaluate(Path("run"), EvaluationSettings())["metrics"]["top10"]
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from neurodecode.config import EvaluationSettings, TrainSettings
+from neurodecode.errors import NeurodecodeError, SettingsError
+from neurodecode.evaluation import controls, pooled
+from neurodecode.evaluation.questions import Questions, ask
+from neurodecode.evaluation.retrieval import Ranking, Scores, examples, histogram, rank, summarise
+from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, training_deviation
+from neurodecode.evaluation.statistics import clusters, compare, metrics_with_intervals, permutation_p_value
+from neurodecode.files import atomic_path, plain, read_json, write_json
+from neurodecode.segments.batches import BatchSource
+from neurodecode.segments.scaling import Scalers
+from neurodecode.training.load import load_fold, load_source
+from neurodecode.training.run_folder import read_run, run_settings, versions
+
+SCHEMA = 1
+SPLITS = ("test", "valid")
+MEGABYTE = 1_000_000
+
+
+@dataclass
+class Folds:
+    """All folds of a run: sources that share signals and features, and a way to load each network."""
+
+    sources: list[BatchSource]
+    network: Callable[[int], NetworkDecoder]
+
+
+@dataclass
+class Outcome:
+    """What was computed: the figures, and the arrays behind them."""
+
+    result: dict[str, Any]
+    questions: Questions
+    scores: Scores
+    ranking: Ranking
+    ridge: Ranking | None
+
+
+def evaluate(run: Path, settings: EvaluationSettings, split: str = "test", progress: bool = True) -> dict:
+    """Score all folds of a run, and write the result into its folder.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    settings
+        What is scored and against what.
+    split
+        test, or valid (then the ridge is fitted without the validation windows, too).
+    progress
+        Show a progress bar on standard error, if that is a terminal.
+
+    Returns
+    -------
+    dict
+        The content of `RUN/evaluation/<split>.json`.
+
+    Raises
+    ------
+    NeurodecodeError
+        If the run is not finished, its store changed, or there is no such split.
+    """
+    begin = time.monotonic()
+    run = Path(run)
+    if split not in SPLITS:
+        raise SettingsError(f"--split {split}: there is no such split to score; use {' or '.join(SPLITS)}")
+    info = read_run(run)
+    _refuse_unfinished(run, info)
+    with _Bar(progress) as bar:
+        folds = open_folds(run, info, settings, progress)
+        outcome = score_folds(folds, settings, split, bar)
+        result = {"schema": SCHEMA, "name": info["name"], **outcome.result}
+        result["split"] = {"name": split, **{k: v for k, v in info["split"].items() if k != "per_fold"}}
+        result["training_control"] = info["settings"]["training"]["control"]
+        result["provenance"] = _provenance(run, info, settings)
+        result["seconds"] = round(time.monotonic() - begin, 2)
+        result = plain(result)
+        folder = run / "evaluation"
+        _write_ranks(folder / f"{split}_ranks.csv.gz", outcome)
+        _write_scores(folder / f"{split}_scores.npz", outcome.scores, settings.save_scores)
+        write_json(folder / f"{split}.json", result)
+    return result
+
+
+def open_folds(run: Path, info: dict[str, Any], settings: EvaluationSettings, progress: bool) -> Folds:
+    """Open every fold; signals and features are loaded once and shared."""
+    device = _device(settings)
+    first = load_source(run, info["folds"][0], device, progress=progress)
+    sources = [first]
+    for name in info["folds"][1:]:
+        source = copy.copy(first)
+        source.index = first.index.fold(name)
+        source.scalers = Scalers.load(run / name / "scalers.npz")
+        sources.append(source)
+    training = run_settings(info, str(run / "run.json"))
+
+    def network(number: int) -> NetworkDecoder:
+        model, _, _ = load_fold(run, info["folds"][number], device)
+        scale = training_deviation(sources[number]) if by_correlation(settings, training) else None
+        return NetworkDecoder(model, training, scale)
+
+    return Folds(sources, network)
+
+
+def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Bar | None = None) -> Outcome:
+    """All figures of opened folds. Nothing is written."""
+    bar = bar or _Bar(False)
+    sources = folds.sources
+    questions = ask(sources, split)
+    wanted = settings.controls
+    networks = _Kept(folds.network)
+    advance = bar.stage("decoder", len(questions))
+    scores = questions.scores(controls.score_all(networks, questions, sources, settings, advance))
+    correlation = networks(0).feature_scale is not None
+    answers = _Figures(questions, settings)
+    pools = questions.queries["run"].to_numpy() if settings.candidates == "same-run" else None
+    ranking = rank(scores, pools)
+    cluster, over = clusters(questions.subjects, questions.query_identity)
+    result: dict[str, Any] = {
+        "simulated": any(r.simulated for r in sources[0].index.recordings),
+        "scope": "within-subject" if questions.seen else "across-subject",
+        "folds": [source.index.fold_name for source in sources],
+        "window_seconds": round((sources[0].index.n_times - 1) / sources[0].index.sfreq, 4),
+        "candidates": settings.candidates,
+        "score": "correlation" if correlation else "clip",
+        "n_queries": len(questions),
+        "n_candidates": len(questions.candidate_rows),
+        "n_subjects": len(np.unique(questions.subjects)),
+        "metrics": answers.metrics(ranking, cluster),
+        "over": over,
+        "p_value": permutation_p_value(
+            scores,
+            repeats=settings.permutations,
+            seed=settings.seed,
+            scheme="shift" if questions.overlapping else "free",
+        ),
+        "p_value_pairings": "turned in time" if questions.overlapping else "free",
+        "per_subject": per_subject(ranking, questions.subjects),
+        "controls": {},
+    }
+    rows: dict[str, controls.Control] = {}
+    ridge: controls.RidgeAnswer | None = None
+    if "constant" in wanted:
+        rows["constant"] = controls.constant(questions)
+    if "shuffled" in wanted:
+        rows["shuffled"] = controls.shuffled(scores, settings.seed)
+    if "noise" in wanted:
+        rows["noise"] = _noise(networks, questions, sources, settings, bar)
+    if "ridge" in wanted:
+        ridge = controls.ridge(questions, sources, settings, split, bar.stage("ridge", len(questions)))
+        rows["ridge"] = controls.Control(rank(ridge.scores, pools), cluster, over, ridge.details)
+    if "ridge-shifted" in wanted:
+        advance = bar.stage("ridge, shifted", None)
+        rows["ridge-shifted"] = controls.ridge_shifted(questions, sources, settings, split, advance)
+    for name in wanted:
+        row = rows[name]
+        result["controls"][name] = {
+            "metrics": answers.metrics(row.ranking, row.cluster),
+            "over": row.over,
+            **row.details,
+        }
+    if ridge is not None:
+        result["against_ridge"] = _against_ridge(rows["ridge"].ranking, ranking, questions, settings)
+    result["pooled"] = _pooled(scores, ridge.scores if ridge else None, answers)
+    result["same_run"] = _same_run(scores, ridge.scores if ridge else None, questions, answers)
+    result["rank_histogram"] = histogram(ranking)
+    result["examples"] = examples(scores, ranking, settings.examples)
+    return Outcome(result, questions, scores, ranking, rows["ridge"].ranking if ridge else None)
+
+
+def per_subject(ranking: Ranking, subjects: np.ndarray) -> dict[str, dict[str, float]]:
+    """Figures of each subject's queries."""
+    result = {}
+    for name in np.unique(subjects):
+        rows = np.flatnonzero(subjects == name)
+        result[str(name)] = {"n_queries": len(rows), **summarise(ranking.take(rows).per_query())}
+    return result
+
+
+def read_ranks(run: Path, split: str = "test") -> tuple[Ranking, pd.DataFrame]:
+    """Ranking of every query of an evaluated run, and who the queries are (for `statistics.compare`).
+
+    Raises
+    ------
+    NeurodecodeError
+        If the run is not evaluated.
+    """
+    path = Path(run) / "evaluation" / f"{split}_ranks.csv.gz"
+    if not path.is_file():
+        raise NeurodecodeError(f"{run}: not evaluated on {split}; run: neurodecode evaluate {run} --split {split}")
+    names = ("subject", "recording", "run", "stimulus", "word", "label", "fold")
+    table = pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
+    return Ranking(*(table[c].to_numpy(np.int64) for c in ("better", "tied", "pool"))), table
+
+
+@dataclass
+class _Figures:
+    """Metrics with intervals, all with the same number of resamples and seed."""
+
+    questions: Questions
+    settings: EvaluationSettings
+
+    def metrics(self, ranking: Ranking, cluster: np.ndarray) -> dict[str, dict]:
+        return metrics_with_intervals(ranking, cluster, repeats=self.settings.bootstrap, seed=self.settings.seed)
+
+
+class _Kept:
+    """The network last asked for is kept: the noise control asks for each once more."""
+
+    def __init__(self, load: Callable[[int], NetworkDecoder]) -> None:
+        self.load, self.number = load, -1
+        self.last: NetworkDecoder | None = None
+
+    def __call__(self, number: int) -> NetworkDecoder:
+        if self.last is None or self.number != number:
+            self.last = None  # the old one is let go before the new one is loaded
+            self.number, self.last = number, self.load(number)
+        return self.last
+
+
+def _noise(
+    networks: Callable[[int], NetworkDecoder],
+    questions: Questions,
+    sources: Sequence[BatchSource],
+    settings: EvaluationSettings,
+    bar: _Bar,
+) -> controls.Control:
+    def on_noise(number: int) -> NetworkDecoder:
+        network = networks(number)
+        return NetworkDecoder(network.model, network.settings, network.feature_scale, settings.seed)
+
+    out = controls.score_all(on_noise, questions, sources, settings, bar.stage("noise", len(questions)))
+    pools = questions.queries["run"].to_numpy() if settings.candidates == "same-run" else None
+    ranking = rank(questions.scores(out), pools)
+    return controls.Control(ranking, *controls.control_clusters(questions.subjects, questions.query_identity))
+
+
+def _against_ridge(
+    ridge: Ranking, network: Ranking, questions: Questions, settings: EvaluationSettings
+) -> dict[str, dict]:
+    """Network minus ridge, paired over queries."""
+    return {
+        metric: compare(
+            ridge,
+            network,
+            questions.subjects,
+            questions.query_identity,
+            metric=metric,
+            repeats=settings.bootstrap,
+            seed=settings.seed,
+        )
+        for metric in ("top10", "match_mismatch")
+    }
+
+
+def _pooled(scores: Scores, ridge: Scores | None, answers: _Figures) -> dict[str, Any] | None:
+    """Figures of same-stimulus pooling; None when no segment was heard twice."""
+    found = pooled.pool(scores)
+    if found is None:
+        return None
+    together, sizes = found
+    cluster = together.query_identity
+    result: dict[str, Any] = {
+        "n_queries": len(sizes),
+        "windows_per_segment": float(sizes.mean()),
+        "over": "segments",
+        "metrics": answers.metrics(rank(together), cluster),
+        "controls": {},
+    }
+    random_groups = pooled.pool_random_groups(scores, answers.settings.seed)
+    if random_groups is not None:
+        result["controls"]["random-groups"] = {"metrics": answers.metrics(rank(random_groups[0]), cluster)}
+    if ridge is not None:
+        linear = pooled.pool(ridge)
+        assert linear is not None
+        result["controls"]["ridge"] = {"metrics": answers.metrics(rank(linear[0]), cluster)}
+    return result
+
+
+def _same_run(scores: Scores, ridge: Scores | None, questions: Questions, answers: _Figures) -> dict[str, Any] | None:
+    """Figures among the segments of the query's own run: slow drift cannot tell them apart by run."""
+    pools = questions.queries["run"].to_numpy()
+    ranking = rank(scores, pools)
+    rows = np.flatnonzero(ranking.pool > 1)  # a run with one segment asks nothing
+    if not len(rows):
+        return None
+    cluster, over = clusters(questions.subjects[rows], questions.query_identity[rows])
+    result: dict[str, Any] = {
+        "n_queries": len(rows),
+        "n_candidates": float(np.median(ranking.pool[rows])),
+        "over": over,
+        "metrics": answers.metrics(ranking.take(rows), cluster),
+        "controls": {},
+    }
+    if ridge is not None:
+        linear = rank(ridge, pools).take(rows)
+        result["controls"]["ridge"] = {"metrics": answers.metrics(linear, cluster)}
+    return result
+
+
+def _refuse_unfinished(run: Path, info: dict[str, Any]) -> None:
+    missing = [name for name in info["folds"] if not (run / name / "finished.json").is_file()]
+    if missing:
+        raise SettingsError(
+            f"{run}: training of {len(missing)} of {len(info['folds'])} folds did not finish ({', '.join(missing)}); "
+            "run the same neurodecode train command again"
+        )
+
+
+def _device(settings: EvaluationSettings) -> torch.device:
+    there = torch.cuda.is_available()
+    if settings.accelerator == "cuda" and not there:
+        raise SettingsError("accelerator: cuda is not on this machine; use auto or cpu")
+    return torch.device("cuda" if there and settings.accelerator != "cpu" else "cpu")
+
+
+def _provenance(run: Path, info: dict[str, Any], settings: EvaluationSettings) -> dict[str, Any]:
+    """Where the figures come from: settings, data and code of training and of this evaluation."""
+    training: TrainSettings = run_settings(info, str(run / "run.json"))
+    return {
+        "run": run.resolve().name,
+        "settings": training.model_dump(mode="json"),
+        "evaluation": settings.model_dump(mode="json"),
+        "store": info["store"],
+        "store_sha256s": info["store_sha256s"],
+        "folds": {name: read_json(run / name / "finished.json") for name in info["folds"]},
+        "n_parameters": info["n_parameters"],
+        "trained_with": info["versions"],
+        "versions": versions(),
+        "train_command": info["command"],
+        "command": " ".join(["neurodecode", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _write_ranks(path: Path, outcome: Outcome) -> None:
+    ranking = outcome.ranking
+    table = outcome.questions.queries.assign(
+        identity=outcome.questions.query_identity, better=ranking.better, tied=ranking.tied, pool=ranking.pool
+    )
+    if outcome.ridge is not None:
+        table = table.assign(ridge_better=outcome.ridge.better, ridge_tied=outcome.ridge.tied)
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
+
+
+def _write_scores(path: Path, scores: Scores, most: float) -> None:
+    """The matrix with its identities; one that is too large is not written, and an older one does not stay."""
+    if scores.scores.nbytes > most * MEGABYTE:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            scores=np.asarray(scores.scores),
+            query_identity=scores.query_identity,
+            candidate_identity=scores.candidate_identity,
+        )
+
+
+class _Bar:
+    """Progress on stderr when that is a terminal; nothing otherwise."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted and sys.stderr.isatty()
+        self.progress: Any = None
+
+    def __enter__(self) -> _Bar:
+        if self.wanted:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self.progress = Progress(console=Console(stderr=True), transient=True)
+            self.progress.start()
+        return self
+
+    def stage(self, title: str, total: int | None) -> controls.Advance:
+        """A new line; tells it how many queries were done."""
+        if self.progress is None:
+            return lambda n: None
+        task = self.progress.add_task(title, total=total)
+        return lambda n: self.progress.advance(task, n)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.progress is not None:
+            self.progress.stop()

@@ -1,0 +1,149 @@
+"""What is asked: every scored window of every fold is a query, every distinct segment among them a candidate.
+
+In: one BatchSource a fold. Out: Questions. With leave-one-run-out, the candidates are the segments of all held-out runs
+put together, so that each fold answers against the same pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from neurodecode.errors import NeurodecodeError
+from neurodecode.evaluation.retrieval import Scores
+
+if TYPE_CHECKING:
+    from neurodecode.segments.batches import BatchSource
+    from neurodecode.segments.windows import WindowIndex
+
+
+@dataclass
+class Questions:
+    """Queries and candidates of a run, in the order of folds.
+
+    Attributes
+    ----------
+    rows
+        Rows [Q] of the window table, the same for all folds.
+    fold
+        Number [Q] of the fold that answers.
+    candidate_rows
+        Rows [N] whose features stand for the candidates: the first occurrence of each segment (section 6.1).
+    query_identity, candidate_identity, queries, candidates
+        As in `Scores`.
+    overlapping
+        Whether windows of one recording overlap in time, so that neighbours resemble each other.
+    seen
+        Whether every subject that is asked about has training windows in the fold that answers.
+    """
+
+    rows: np.ndarray
+    fold: np.ndarray
+    candidate_rows: np.ndarray
+    query_identity: np.ndarray
+    candidate_identity: np.ndarray
+    queries: pd.DataFrame
+    candidates: pd.DataFrame
+    overlapping: bool
+    seen: bool
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def subjects(self) -> np.ndarray:
+        """Name [Q] of each query's subject."""
+        return self.queries["subject"].to_numpy()
+
+    def scores(self, matrix: np.ndarray) -> Scores:
+        """A matrix [Q, N] with the identity of its rows and columns."""
+        return Scores(matrix, self.query_identity, self.candidate_identity, self.queries, self.candidates)
+
+
+def ask(sources: Sequence[BatchSource], split: str) -> Questions:
+    """Collect queries and candidates of all folds.
+
+    Raises
+    ------
+    NeurodecodeError
+        If there are fewer than two distinct segments, or two folds score the same window.
+    """
+    parts = [source.index.rows(split) for source in sources]
+    index = sources[0].index
+    rows = np.concatenate(parts)
+    if len(np.unique(rows)) < len(rows):
+        raise NeurodecodeError(f"{split}: a window is scored by two folds; each must be scored once")
+    identity = index.table["identity"].to_numpy()[rows]
+    candidate_identity, first = np.unique(identity, return_index=True)
+    if len(candidate_identity) < 2:
+        raise NeurodecodeError(
+            f"{split}: {len(rows)} windows of {len(candidate_identity)} distinct segment(s), retrieval needs 2; use "
+            "shorter windows or strides, or another split"
+        )
+    fold = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    candidates = _describe(index, rows[first])
+    candidates["label"] = window_texts(index, rows[first])
+    queries = _describe(index, rows)
+    queries["label"] = candidates["label"].to_numpy()[np.searchsorted(candidate_identity, identity)]
+    queries["fold"] = [sources[number].index.fold_name for number in fold.tolist()]
+    subject = index.table["subject"].to_numpy()
+    trained = [set(subject[source.index.rows("train")].tolist()) for source in sources]
+    return Questions(
+        rows=rows,
+        fold=fold,
+        candidate_rows=rows[first],
+        query_identity=identity,
+        candidate_identity=candidate_identity,
+        queries=queries,
+        candidates=candidates[["stimulus", "time", "label", "run"]],
+        overlapping=_overlap(index, rows),
+        seen=all(s in trained[number] for s, number in zip(subject[rows].tolist(), fold.tolist())),
+    )
+
+
+def _describe(index: WindowIndex, rows: np.ndarray) -> pd.DataFrame:
+    """Names and times in place of indices."""
+    table = index.table.iloc[rows]
+    return pd.DataFrame(
+        {
+            "subject": [index.subjects[i] for i in table["subject"]],
+            "recording": [index.recordings[i].name for i in table["recording"]],
+            "run": table["run"].to_numpy(),
+            "stimulus": [index.stimuli[i] for i in table["stimulus"]],
+            "time": table["stimulus_start"].to_numpy(float),
+            "start": table["start"].to_numpy() / index.sfreq,
+            "word": table["label"].to_numpy(),
+        }
+    )
+
+
+def window_texts(index: WindowIndex, rows: np.ndarray) -> list[str]:
+    """Words heard in each window; where the stimulus has no word events, its name and the second it starts at."""
+    seconds = (index.n_times - index.shift) / index.sfreq
+    here = index.table.iloc[rows]
+    places = zip(here["recording"].tolist(), here["stimulus"].tolist(), here["stimulus_start"].tolist())
+    words: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+    texts = []
+    for recording, stimulus, begin in places:
+        name = index.stimuli[stimulus]
+        key = (recording, stimulus)
+        if key not in words:
+            events = index.recordings[recording].events
+            heard = events[(events["kind"] == "word") & (events["stimulus"] == name) & events["stimulus_onset"].notna()]
+            heard = heard.sort_values("stimulus_onset", kind="stable")
+            words[key] = heard["stimulus_onset"].to_numpy(float), heard["label"].astype(str).to_numpy()
+        onsets, labels = words[key]
+        first, last = np.searchsorted(onsets, [begin - 1e-6, begin + seconds - 1e-6])
+        texts.append(" ".join(labels[first:last]) or f"{name} at {begin:.1f} s")
+    return texts
+
+
+def _overlap(index: WindowIndex, rows: np.ndarray) -> bool:
+    table = index.table.iloc[rows].sort_values(["recording", "start"])
+    near = np.diff(table["start"].to_numpy()) < index.n_times - 1  # a window with both ends may share one sample
+    same = np.diff(table["recording"].to_numpy()) == 0
+    return bool((near & same).any())

@@ -1,0 +1,158 @@
+"""The table people read: the decoder beside ridge, controls and chance, and what must be known to read it.
+
+In: the dict of `evaluate`. Out: title, columns, rows and notes, all strings; a figure stands with its 95 % interval.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurodecode.evaluation.statistics import FEWEST_SUBJECTS
+
+COLUMNS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "top10": "top-10",
+    "median_rank": "median rank",
+    "mrr": "MRR",
+    "match_mismatch": "match-mismatch",
+}
+ROWS = ("ridge", "ridge-shifted", "noise", "shuffled", "constant")
+
+
+def evaluation_table(result: dict[str, Any]) -> tuple[str, list[str], list[list[str]], list[str]]:
+    """Turn a result into a table.
+
+    Returns
+    -------
+    title, columns, rows, notes
+        Strings; the first column names the row.
+    """
+    rows = [_row("decoder", result["metrics"])]
+    pooled = result.get("pooled")
+    if pooled:
+        rows.append(_row(f"decoder, {pooled['windows_per_segment']:.3g} windows pooled", pooled["metrics"]))
+    controls = result["controls"]
+    for name in ROWS:
+        if name not in controls:
+            continue
+        rows.append(_row(name, controls[name]["metrics"]))
+        if name == "ridge" and pooled and "ridge" in pooled["controls"]:
+            label = f"ridge, {pooled['windows_per_segment']:.3g} windows pooled"
+            rows.append(_row(label, pooled["controls"]["ridge"]["metrics"]))
+    rows.append(["chance", *(figure_text(m, result["metrics"][m]["chance"]) for m in COLUMNS)])
+    return _title(result), ["", *COLUMNS.values()], rows, _notes(result)
+
+
+def figure_text(metric: str, value: float | None) -> str:
+    """A figure as it stands in tables: ranks with one decimal, shares with three."""
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if metric == "median_rank" else f"{value:.3f}"
+
+
+def _row(label: str, metrics: dict[str, Any]) -> list[str]:
+    return [label, *(_cell(metric, metrics[metric]) for metric in COLUMNS)]
+
+
+def _cell(metric: str, figure: dict[str, float | None]) -> str:
+    text = figure_text(metric, figure["value"])
+    low, high = figure.get("low"), figure.get("high")
+    if low is None or high is None or low == high:
+        return text
+    return f"{text} [{figure_text(metric, low)}, {figure_text(metric, high)}]"
+
+
+def _title(result: dict[str, Any]) -> str:
+    data = "SIMULATED data" if result["simulated"] else "recorded data"
+    return (
+        f"{result['name']}: {result['split']['name']} split, {data}, {result['scope']}, {result['n_queries']} windows "
+        f"of {result['window_seconds']:.3g} s, {result['n_candidates']} candidates"
+    )
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    split, metrics = result["split"], result["metrics"]
+    notes = [
+        f"Single windows unless said otherwise; [95 % interval over {result['over']}]; p = {_p_text(result)} "
+        f"(pairings redrawn within recordings, {result['p_value_pairings']})."
+    ]
+    if result["n_subjects"] == 1:
+        notes.append("One subject: intervals say how sure the figures are for this person, not for others.")
+    elif result["n_subjects"] < FEWEST_SUBJECTS:
+        notes.append(f"Only {result['n_subjects']} subjects: intervals over subjects are too short to lean on.")
+    counts = ", ".join(f"{n} {side}" for side, n in split["counts"].items())
+    folds = f", {len(result['folds'])} folds" if len(result["folds"]) > 1 else ""
+    notes.append(
+        f"Split by {split['rule']}{folds}, seed {split['seed']}: {counts} windows; "
+        f"stimulus content shared between sides: {split['overlap']}."
+    )
+    if result["candidates"] == "same-run":
+        notes.append("Each window competes with the segments of its own run only.")
+    else:
+        chance = metrics["top10"]["chance"]
+        notes.append(f"Every distinct segment is a candidate once: chance of top-10 is {100 * chance:.3g} %.")
+    if result["n_candidates"] <= 10:
+        notes.append(f"With {result['n_candidates']} candidates top-10 says nothing: everything is among the ten best.")
+    notes += _ridge_notes(result)
+    same_run = result.get("same_run")
+    if same_run and result["candidates"] != "same-run":
+        figure = same_run["metrics"]["match_mismatch"]
+        notes.append(
+            f"Among the {same_run['n_candidates']:g} segments of its own run: match-mismatch "
+            f"{_cell('match_mismatch', figure)}, top-1 {_cell('top1', same_run['metrics']['top1'])} "
+            f"(chance {figure_text('top1', same_run['metrics']['top1']['chance'])})."
+        )
+    if result.get("pooled") is None:
+        notes.append("No segment was heard twice, so there is nothing to pool.")
+    elif "random-groups" in result["pooled"]["controls"]:
+        figure = result["pooled"]["controls"]["random-groups"]["metrics"]["top10"]
+        notes.append(f"Pooled with random other windows instead: top-10 {_cell('top10', figure)}.")
+    notes += _warnings(result)
+    if result["simulated"]:
+        notes.append("Simulated: the response was planted. The figures test the code; they say nothing about brains.")
+    return notes
+
+
+def _ridge_notes(result: dict[str, Any]) -> list[str]:
+    ridge = result["controls"].get("ridge")
+    if ridge is None:
+        return ["No ridge beside the network: leave it in evaluation.controls to know what a linear model does."]
+    penalties = ", ".join(f"{p:.3g}" for p in ridge["penalties"])
+    notes = [
+        f"Ridge ({ridge['scope']}, lags {ridge['lags'][0]:g}..{ridge['lags'][1]:g} s): mean r with the true features "
+        f"{ridge['r']:.3f}, penalties {penalties}, chosen inside the training data."
+    ]
+    notes += [f"Ridge: {note}" for note in ridge["notes"]]
+    metric = "top10" if result["n_candidates"] > 10 else "match_mismatch"
+    difference = result["against_ridge"][metric]
+    found = f"{COLUMNS[metric]} {difference['difference']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+    if difference["low"] > 0:
+        notes.append(f"The network is above the ridge: {found}.")
+    else:
+        worse = "below" if difference["high"] < 0 else "not above"
+        notes.append(f"The network is {worse} the ridge: {found}.")
+    return notes
+
+
+def _warnings(result: dict[str, Any]) -> list[str]:
+    """What must not be above chance and is, and what looks too good."""
+    notes = []
+    for name in ("noise", "shuffled", "ridge-shifted"):
+        control = result["controls"].get(name)
+        if control is None:
+            continue
+        figure = control["metrics"]["match_mismatch"]
+        if figure["low"] is not None and figure["low"] > figure["chance"]:
+            notes.append(
+                f"Warning: {name} is above chance (match-mismatch {_cell('match_mismatch', figure)}): something other "
+                "than the brain's answer to a segment gives it away."
+            )
+    if result.get("training_control", "none") != "none":
+        notes.append(f"This network was trained on a control: {result['training_control']}.")
+    return notes
+
+
+def _p_text(result: dict[str, Any]) -> str:
+    value = result["p_value"]
+    return f"{value:.2g}" if value >= 0.001 else f"{value:.1e}"
