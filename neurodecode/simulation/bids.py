@@ -70,9 +70,10 @@ def _write_fif(stem: Path, subject: Subject, signal: np.ndarray, sfreq: float) -
 def _write_brainvision(stem: Path, subject: Subject, signal: np.ndarray, sfreq: float) -> Path:
     import pybv
 
-    limit = 32767 * RESOLUTION * 1e-6  # an amplifier saturates; only artefacts come near
+    steps = np.clip(np.round(signal / (RESOLUTION * 1e-6)), -32766, 32766)  # an amplifier saturates
+    steps += 0.25 * np.sign(steps)  # pybv cuts toward 0: so it meets the nearest step whatever the rounding
     pybv.write_brainvision(
-        data=np.clip(signal, -limit, limit),
+        data=steps * RESOLUTION * 1e-6,
         sfreq=sfreq,
         ch_names=subject.sensors.info["ch_names"],
         fname_base=stem.name,

@@ -5,8 +5,9 @@ In: a `Speech` and the cohort's seed. Out: two arrays [sources, samples] of dipo
 - linear: the acoustic envelope convolved with one temporal response function, by auditory sources only. Ridge
   regression on the envelope can learn it in full.
 - phones: each phone evokes its own pattern over all sources and its own mixture of three components. Its strength grows
-  with the cube root of its loudness, and shrinks when the phone before was close (adaptation). A linear model catches
-  a part.
+  with the cube root of its loudness, and shrinks when the phone before was close (adaptation). Its polarity depends on
+  what came before, as if populations on the two walls of a sulcus preferred different contexts. So a linear model,
+  which sees the mean over contexts, catches little of it; a network that looks at size or context can learn it.
 
 Sample k lies k / sfreq seconds after the start of the audio; the response runs on for `TAIL` after its end.
 """
@@ -17,6 +18,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.signal import oaconvolve
 
 from neurodecode.simulation.speech import Speech
@@ -28,6 +30,7 @@ PHONE_COMPONENTS = ((0.080, 0.018), (0.150, 0.030), (0.260, 0.050))
 TAIL = 0.6  # s, longest response after the sound
 LOUDNESS_POWER = 1 / 3  # compressive
 ADAPTATION, RECOVERY = 0.7, 0.12  # share lost at once, s to recover
+PAUSE = 0.05  # s without a phone after which the context is silence
 CLASS_WEIGHT = 0.7  # part of a phone's pattern that is its class's; the rest is its own
 
 # Name, position (m, right hemisphere, head frame: x right, y front, z up), orientation, strength in the linear part.
@@ -106,12 +109,35 @@ class Kernels:
 
     def phone_pattern(self, label: str) -> np.ndarray:
         """Weights [sources, 3 components] of one phone."""
-        label = label.lower().rstrip("0123456789")  # stress marks of other phone sets
-        group = next((name for name, members in PHONE_CLASSES.items() if label in members), "other")
+        label, group = plain_phone(label), phone_class(label)
         shape = (2 * len(SOURCES), len(PHONE_COMPONENTS))
         shared = np.random.default_rng([self.seed, label_seed(f"class {group}")]).standard_normal(shape)
         own = np.random.default_rng([self.seed, label_seed(f"phone {label}")]).standard_normal(shape)
         return np.sqrt(CLASS_WEIGHT) * shared + np.sqrt(1 - CLASS_WEIGHT) * own
+
+    def polarity(self, label: str, before: str) -> int:
+        """1 or -1: side on which a phone is answered after a phone (or silence, "") before it."""
+        context = phone_class(before) if before else "silence"
+        pair = label_seed(f"{phone_class(label)} after {context}")
+        return int(np.random.default_rng([self.seed, pair]).choice([-1, 1]))
+
+
+def plain_phone(label: str) -> str:
+    """A phone without the stress marks of other phone sets."""
+    return label.lower().rstrip("0123456789")
+
+
+def phone_class(label: str) -> str:
+    """Class of a phone; "other" when no set has it."""
+    label = plain_phone(label)
+    return next((name for name, members in PHONE_CLASSES.items() if label in members), "other")
+
+
+def contexts(phones: pd.DataFrame) -> list[str]:
+    """The phone before each phone; "" after silence."""
+    ends = phones["onset"] + phones["duration"]
+    follows = phones["onset"].to_numpy()[1:] - ends.to_numpy()[:-1] < PAUSE
+    return ["", *(label if near else "" for label, near in zip(phones["label"], follows))][: len(phones)]
 
 
 def phone_strength(speech: Speech) -> np.ndarray:
@@ -140,10 +166,13 @@ def source_activity(speech: Speech, kernels: Kernels, sfreq: float) -> tuple[np.
 
     phones = np.zeros((2 * len(SOURCES), n_samples))
     table = speech.events("phone")
-    patterns = {label: kernels.phone_pattern(label) for label in sorted(set(table["label"]))}
-    for onset, label, strength in zip(table["onset"], table["label"], phone_strength(speech)):
+    labels, before = list(table["label"]), contexts(table)
+    patterns = {label: kernels.phone_pattern(label) for label in sorted(set(labels))}
+    signs = {pair: kernels.polarity(*pair) for pair in sorted(set(zip(labels, before)))}
+    sizes = phone_strength(speech) * [signs[pair] for pair in zip(labels, before)]
+    for onset, label, size in zip(table["onset"], labels, sizes):
         first = int(np.ceil(onset * sfreq - 1e-9))
         samples = np.arange(first, min(first + n_lags, n_samples))
         # evaluated at the true distance from the onset, so that a phone is never moved to a sample
-        phones[:, samples] += strength * patterns[label] @ kernels.components(samples / sfreq - onset)
+        phones[:, samples] += size * patterns[label] @ kernels.components(samples / sfreq - onset)
     return linear, phones
