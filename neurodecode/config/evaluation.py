@@ -63,7 +63,7 @@ class EvaluationSettings(Settings):
         "ridge",
         "ridge-shifted",
     )
-    """Rows beside the model: see docs; leave one out only to save time."""
+    """Rows beside the model; leave one out only to save time. ridge-shifted brings ridge with it."""
     ridge: RidgeSettings = RidgeSettings()
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is a device, else the CPU, wherever the run was trained."""

@@ -9,6 +9,7 @@ windows are read, but each moment of each recording is counted once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from neurodecode.evaluation.ridge import (
     standardised,
     valid_bins,
 )
+from neurodecode.evaluation.scoring import targets
 
 if TYPE_CHECKING:
     from neurodecode.segments.batches import Batch, BatchSource
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DESIGN_BYTES = 1 << 28  # lagged brain held at once while moments are summed
+MOMENT_BYTES = 1 << 29  # products of brain and features held at once
 TURNS = (0.2, 0.8)  # share of a recording by which features are turned: far from the right place on both sides
 EVERYONE = -1  # key of the model of the whole cohort
 
@@ -101,9 +104,14 @@ class RidgeBaseline:
 FITTED_ON = {"test": ("train", "valid"), "valid": ("train",)}  # split that is scored -> sides that are read
 
 
-def fit_ridge(
-    source: BatchSource, settings: RidgeSettings, *, split: str = "test", turned: int | None = None
-) -> RidgeBaseline:
+def fit_ridge(source: BatchSource, settings: RidgeSettings, *, split: str = "test") -> RidgeBaseline:
+    """The ridge of one fold, see `fit_ridges`."""
+    return fit_ridges(source, settings, split=split)[0]
+
+
+def fit_ridges(
+    source: BatchSource, settings: RidgeSettings, *, split: str = "test", turned: Sequence[int | None] = (None,)
+) -> list[RidgeBaseline]:
     """Fit on the windows of the source's fold that the scored split may know.
 
     Parameters
@@ -115,8 +123,9 @@ def fit_ridge(
     split
         What will be scored, test or valid.
     turned
-        Seed by which the features of each recording are turned against its brain, by a random share of its training
-        windows: the pairing is wrong, so whatever this scores is not decoding. None leaves them.
+        A seed for each ridge that is wanted: the features of each recording are turned against its brain, by a random
+        share of its training windows. The pairing is then wrong, so whatever this scores is not decoding. None leaves
+        the features where they are.
 
     Raises
     ------
@@ -139,51 +148,70 @@ def fit_ridge(
     asked = np.unique(subject_of[index.rows(split)])
     trained = set(np.unique(subject_of[rows]).tolist())
     orphans = [index.subjects[s] for s in asked if s not in trained]
-    models: dict[int, RidgeModel] = {}
+    wanted: dict[int, np.ndarray] = {}
     notes = []
     if settings.scope == "cohort" or orphans:
-        models[EVERYONE] = _fit(source, rows, settings, lags, step, turned)
+        wanted[EVERYONE] = rows
     if settings.scope == "subject":
         for subject in asked[[s in trained for s in asked.tolist()]].tolist():
-            models[subject] = _fit(source, rows[subject_of[rows] == subject], settings, lags, step, turned)
+            wanted[subject] = rows[subject_of[rows] == subject]
     if orphans and settings.scope == "subject":
         notes.append(f"no training window of {', '.join(orphans)}: predicted by the model of all subjects")
-    edges = [m.penalty for m in models.values() if m.at_edge]
-    if edges:
-        notes.append(
-            f"{index.fold_name}: the penalty is at the edge of the grid ({min(edges):g}..{max(edges):g}) in "
-            f"{len(edges)} of {len(models)} models; unless the data hold no signal, widen ridge.penalties"
-        )
-    for note in notes:
-        # a turned ridge has nothing to find, so its penalty runs to an edge by right
-        log.log(logging.DEBUG if turned is not None else logging.WARNING, "ridge: %s", note)
-    return RidgeBaseline(models, step, notes)
+    result = [RidgeBaseline({}, step, list(notes)) for _ in turned]
+    for key, mine in wanted.items():
+        models = _fit(source, mine, settings, lags, step, turned)
+        for baseline, model in zip(result, models):
+            baseline.models[key] = model
+    for baseline, seed in zip(result, turned):
+        edges = [m.penalty for m in baseline.models.values() if m.at_edge]
+        if edges:
+            baseline.notes.append(
+                f"{index.fold_name}: the penalty is at the edge of the grid ({min(edges):g}..{max(edges):g}) in "
+                f"{len(edges)} of {len(baseline.models)} models; unless the data hold no signal, widen ridge.penalties"
+            )
+        for note in baseline.notes:
+            # a turned ridge has nothing to find, so its penalty runs to an edge by right
+            log.log(logging.DEBUG if seed is not None else logging.WARNING, "ridge: %s", note)
+    return result
 
 
 def _fit(
-    source: BatchSource, rows: np.ndarray, settings: RidgeSettings, lags: range, step: int, turned: int | None
-) -> RidgeModel:
+    source: BatchSource,
+    rows: np.ndarray,
+    settings: RidgeSettings,
+    lags: range,
+    step: int,
+    turned: Sequence[int | None],
+) -> list[RidgeModel]:
+    """One model for each way of turning the features; the brain is read and decomposed once for many of them."""
     table = source.index.table
     recording, start = table["recording"].to_numpy()[rows], table["start"].to_numpy()[rows]
     order = np.lexsort((start, recording))
     rows, recording, start = rows[order], recording[order], start[order]
     group = inner_groups(source, rows, settings.inner)
-    partner = rows if turned is None else turned_rows(rows, recording, turned)
+    n_groups = int(group.max()) + 1
     bins = source.n_times // step
     fresh = _fresh_bins(recording, start, bins, step, valid_bins(bins, lags))  # [rows, K]
     width = source.layouts.n_chans * len(lags)
-    moments = [Moments.empty(width, source.dimension, source.device) for _ in range(group.max() + 1)]
+    at_once = max(1, MOMENT_BYTES // (8 * n_groups * width * source.dimension))
     size = max(1, DESIGN_BYTES // (4 * width * bins))
-    for number in range(group.max() + 1):
-        members = np.flatnonzero((group == number) & fresh.any(axis=1))
-        for begin in range(0, len(members), size):
-            part = members[begin : begin + size]
-            signal = bin_average(source[rows[part]].signal, step)  # [b, C, K]
-            target = bin_average(source[partner[part]].target, step)  # [b, F, K]
-            design = lagged(signal, lags).permute(0, 3, 1, 2).flatten(2)  # [b, K, C L]
-            kept = torch.as_tensor(fresh[part], device=source.device)
-            moments[number].add(design[kept], target.transpose(1, 2)[kept])
-    return solve(moments, settings.penalties, lags, step)
+    models: list[RidgeModel] = []
+    for first in range(0, len(turned), at_once):
+        seeds = turned[first : first + at_once]
+        partners = [rows if seed is None else turned_rows(rows, recording, seed) for seed in seeds]
+        outputs = source.dimension * len(seeds)
+        moments = [Moments.empty(width, outputs, source.device) for _ in range(n_groups)]
+        for number in range(n_groups):
+            members = np.flatnonzero((group == number) & fresh.any(axis=1))
+            for begin in range(0, len(members), size):
+                part = members[begin : begin + size]
+                signal = bin_average(source[rows[part]].signal, step)  # [b, C, K]
+                target = torch.cat([targets(source, partner[part]) for partner in partners], dim=1)  # [b, F sets, T]
+                design = lagged(signal, lags).permute(0, 3, 1, 2).flatten(2)  # [b, K, C L]
+                kept = torch.as_tensor(fresh[part], device=source.device)
+                moments[number].add(design[kept], bin_average(target, step).transpose(1, 2)[kept])
+        models += solve(moments, settings.penalties, lags, step, len(seeds))
+    return models
 
 
 def inner_groups(source: BatchSource, rows: np.ndarray, most: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 
 from neurodecode.config import EvaluationSettings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.baseline import RidgeBaseline, fit_ridge
+from neurodecode.evaluation.baseline import fit_ridges
 from neurodecode.evaluation.questions import Questions
 from neurodecode.evaluation.retrieval import Ranking, Scores, rank_columns, rank_matrix, stack, true_columns
 from neurodecode.evaluation.scoring import Decoder, fill_scores, matrix
@@ -120,10 +120,22 @@ def control_clusters(subjects: np.ndarray, identities: np.ndarray) -> tuple[np.n
 
 @dataclass
 class RidgeAnswer:
-    """The ridge of all folds: its scores [Q, N] and how it was fitted."""
+    """The ridge of all folds.
+
+    Attributes
+    ----------
+    scores
+        [Q, N] of the honest ridge.
+    details
+        `r`, the mean correlation of prediction and true features over queries (`r_per_subject`, too), and what was
+        chosen in the folds.
+    shifted
+        The control, when it was asked for.
+    """
 
     scores: Scores
     details: dict[str, Any]
+    shifted: Control | None
 
 
 def ridge(
@@ -133,21 +145,37 @@ def ridge(
     split: str,
     advance: Advance,
 ) -> RidgeAnswer:
-    """Fit the ridge of each fold and score all queries with it.
+    """Fit the ridge of each fold and score all queries with it; likewise on features turned in time, several times.
 
-    `details` holds `r`, the mean correlation of prediction and true features over queries (per subject, too), and what
-    was chosen in each fold.
+    One wrong pairing alone can land far from chance, on either side: its weights are a random mixture, but the same one
+    for all queries of a subject and fold. So several are averaged, and the interval resamples pairings.
     """
-    fitted: list[dict[str, Any]] = []
-
-    def of_fold(number: int) -> RidgeBaseline:
-        model = fit_ridge(sources[number], settings.ridge, split=split)
-        fitted.append(model.describe())
-        return model
-
-    scores = questions.scores(score_all(of_fold, questions, sources, settings, advance))
-    own = scores.scores[np.arange(len(questions)), true_columns(questions.query_identity, questions.candidate_identity)]
-    subjects = questions.subjects
+    column = true_columns(questions.query_identity, questions.candidate_identity)
+    models = np.unique([f"{f} {s}" for f, s in zip(questions.fold, questions.subjects)], return_inverse=True)[1]
+    n_models = int(models.max()) + 1
+    turns = int(np.ceil(settings.ridge.wrong_pairings / n_models)) if "ridge-shifted" in settings.controls else 0
+    seeds = np.random.default_rng(settings.seed).integers(2**31, size=(len(sources), turns)).tolist()
+    out = matrix(len(questions), len(questions.candidate_rows), settings.memory)
+    wrong = [Ranking(*(np.ones(len(questions), np.int64) for _ in range(3))) for _ in range(turns)]
+    wrong_r = np.zeros((turns, len(questions)))
+    fitted = []
+    for number, source in enumerate(sources):
+        here = np.flatnonzero(questions.fold == number)
+        if not len(here):
+            continue
+        honest, *others = fit_ridges(source, settings.ridge, split=split, turned=[None, *seeds[number]])
+        fitted.append(honest.describe())
+        stretch = slice(here[0], here[-1] + 1)  # queries are in the order of folds
+        arguments = (source, questions.rows[stretch], questions.candidate_rows, settings)
+        fill_scores(out[stretch], honest, *arguments, advance)
+        for turn, other in enumerate(others):
+            scores = matrix(len(here), len(questions.candidate_rows), settings.memory)
+            fill_scores(scores, other, *arguments)
+            ranking = rank_columns(scores, np.arange(len(here)), column[stretch])
+            wrong_r[turn, stretch] = scores[np.arange(len(here)), column[stretch]]
+            for name in ("better", "tied", "pool"):
+                getattr(wrong[turn], name)[stretch] = getattr(ranking, name)
+    own, subjects = out[np.arange(len(questions)), column], questions.subjects
     details = {
         "r": float(np.mean(own)),
         "r_per_subject": {str(s): float(own[subjects == s].mean()) for s in np.unique(subjects)},
@@ -157,36 +185,9 @@ def ridge(
         "scope": settings.ridge.scope,
         "notes": [note for fold in fitted for note in fold["notes"]],
     }
-    return RidgeAnswer(scores, details)
-
-
-def ridge_shifted(
-    questions: Questions,
-    sources: Sequence[BatchSource],
-    settings: EvaluationSettings,
-    split: str,
-    advance: Advance,
-) -> Control:
-    """The ridge on features turned in time, averaged over several turns.
-
-    One wrong pairing alone can land far from chance, on either side: its weights are a random mixture, but the same one
-    for all queries of a subject and fold. So several turns are averaged, and the interval resamples pairings.
-    """
-    _, model = np.unique(
-        [f"{fold} {subject}" for fold, subject in zip(questions.fold, questions.subjects)], return_inverse=True
-    )
-    turns = max(1, int(np.ceil(settings.ridge.wrong_pairings / (model.max() + 1))))
-    seeds = np.random.default_rng(settings.seed).integers(2**31, size=(turns, len(sources))).tolist()
-    rankings, own = [], []
-    column = true_columns(questions.query_identity, questions.candidate_identity)
-    for seed in seeds:
-
-        def of_fold(number: int, seed: list[int] = seed) -> RidgeBaseline:
-            return fit_ridge(sources[number], settings.ridge, split=split, turned=seed[number])
-
-        scores = score_all(of_fold, questions, sources, settings, advance)
-        rankings.append(rank_matrix(scores, questions.query_identity, questions.candidate_identity))
-        own.append(float(scores[np.arange(len(column)), column].mean()))
-    pairing = np.concatenate([model + number * (model.max() + 1) for number in range(turns)])
-    details = {"r": float(np.mean(own)), "pairings": int(pairing.max() + 1), "turns": turns}
-    return Control(stack(rankings), pairing, "pairings", details)
+    shifted = None
+    if turns:
+        pairing = np.concatenate([models + number * n_models for number in range(turns)])
+        about = {"r": float(wrong_r.mean()), "pairings": n_models * turns}
+        shifted = Control(stack(wrong), pairing, "pairings", about)
+    return RidgeAnswer(questions.scores(out), details, shifted)

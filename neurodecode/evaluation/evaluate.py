@@ -170,14 +170,12 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
         rows["shuffled"] = controls.shuffled(scores, settings.seed)
     if "noise" in wanted:
         rows["noise"] = _noise(networks, questions, sources, settings, bar)
-    if "ridge" in wanted:
+    if "ridge" in wanted or "ridge-shifted" in wanted:
         ridge = controls.ridge(questions, sources, settings, split, bar.stage("ridge", len(questions)))
         rows["ridge"] = controls.Control(rank(ridge.scores, pools), cluster, over, ridge.details)
-    if "ridge-shifted" in wanted:
-        advance = bar.stage("ridge, shifted", None)
-        rows["ridge-shifted"] = controls.ridge_shifted(questions, sources, settings, split, advance)
-    for name in wanted:
-        row = rows[name]
+        if ridge.shifted is not None:
+            rows["ridge-shifted"] = ridge.shifted
+    for name, row in rows.items():
         result["controls"][name] = {
             "metrics": answers.metrics(row.ranking, row.cluster),
             "over": row.over,

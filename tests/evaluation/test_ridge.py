@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from sklearn.linear_model import Ridge
 
 from neurodecode.config.evaluation import RidgeSettings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.baseline import _fresh_bins, fit_ridge, inner_groups
+from neurodecode.evaluation.baseline import RidgeBaseline, _fresh_bins, fit_ridge, fit_ridges, inner_groups
 from neurodecode.evaluation.retrieval import Ranking, rank_matrix, retrieval_metrics
 from neurodecode.evaluation.ridge import (
     Moments,
@@ -27,9 +30,9 @@ from tests.evaluation.toys import toy_source
 PENALTIES = RidgeSettings().penalties
 
 
-def ranking_of(source: BatchSource, index: WindowIndex, **kwargs: object) -> tuple[Ranking, float]:
+def ranking_of(source: BatchSource, index: WindowIndex, ridge: RidgeBaseline | None = None) -> tuple[Ranking, float]:
     """Ranking of all test windows among all test segments, and the mean correlation with the true one."""
-    ridge = fit_ridge(source, RidgeSettings(), **kwargs)
+    ridge = ridge or fit_ridge(source, RidgeSettings())
     rows = index.rows("test")
     identity = index.table["identity"].to_numpy()[rows]
     distinct, first = np.unique(identity, return_index=True)
@@ -37,6 +40,26 @@ def ranking_of(source: BatchSource, index: WindowIndex, **kwargs: object) -> tup
     scores = ridge.score(ridge.estimate(batch), ridge.prepare(source[rows[first]].target)).numpy()
     own = scores[np.arange(len(rows)), np.searchsorted(distinct, identity)]
     return rank_matrix(scores, identity, distinct), float(own.mean())
+
+
+@contextmanager
+def rows_read() -> Iterator[list[np.ndarray]]:
+    """Rows of which signal or features are read meanwhile."""
+    read: list[np.ndarray] = []
+    signal, target = BatchSource.signal, BatchSource.target
+
+    def watched_signal(self: BatchSource, rows: np.ndarray, samples: tuple[int, int] | None = None) -> torch.Tensor:
+        read.append(np.asarray(rows))
+        return signal(self, rows, samples)
+
+    def watched_target(self: BatchSource, rows: np.ndarray, samples: tuple[int, int] | None = None) -> torch.Tensor:
+        read.append(np.asarray(rows))
+        return target(self, rows, samples)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BatchSource, "signal", watched_signal)
+        patch.setattr(BatchSource, "target", watched_target)
+        yield read
 
 
 def test_lags_are_true_seconds_whatever_the_shift_of_the_windows() -> None:
@@ -72,7 +95,7 @@ def test_weights_agree_with_scikit_learn() -> None:
     y += x[:, :2] * 2 + 5
     moments = Moments.empty(12, 2)
     moments.add(torch.tensor(x), torch.tensor(y))
-    model = solve([moments], [0.1], range(1), 1)
+    (model,) = solve([moments], [0.1], range(1), 1)
     z = (x - x.mean(0)) / x.std(0)
     # eigenvalues of the standardised sum of products have mean n
     reference = Ridge(alpha=0.1 * 300).fit(z, y)
@@ -93,6 +116,29 @@ def test_a_silent_candidate_scores_zero_and_not_nan() -> None:
     assert scores.tolist() == [[0.0], [0.0]]
 
 
+def test_sets_of_features_solved_together_get_what_each_gets_alone() -> None:
+    rng = np.random.default_rng(5)
+    xs = [torch.tensor(rng.normal(size=(60, 40)), dtype=torch.float32) for _ in range(3)]
+    noise = [torch.tensor(rng.normal(size=(60, 4)) * [0.1, 0.1, 9.0, 9.0], dtype=torch.float32) for _ in xs]
+    targets = [x[:, [0, 1, 0, 1]] + n for x, n in zip(xs, noise)]
+
+    def parts(columns: slice) -> list[Moments]:
+        result = []
+        for x, y in zip(xs, targets):
+            result.append(Moments.empty(40, y[:, columns].shape[1]))
+            result[-1].add(x, y[:, columns])
+        return result
+
+    together = solve(parts(slice(0, 4)), PENALTIES, range(1), 1, sets=2)
+    alone = [solve(parts(slice(2 * k, 2 * k + 2)), PENALTIES, range(1), 1)[0] for k in range(2)]
+    assert together[0].penalty != together[1].penalty
+    for both, one in zip(together, alone):
+        assert both.penalty == one.penalty
+        assert both.inner == pytest.approx(one.inner, abs=1e-9)
+        assert torch.allclose(both.weights, one.weights, atol=1e-6)
+        assert torch.equal(both.intercept, one.intercept)
+
+
 def test_more_noise_asks_for_more_penalty() -> None:
     chosen = []
     for noise in (0.1, 30.0):
@@ -103,7 +149,7 @@ def test_more_noise_asks_for_more_penalty() -> None:
             y = x[:, :1] + noise * rng.normal(size=(80, 1)).astype(np.float32)
             parts.append(Moments.empty(40, 1))
             parts[-1].add(torch.tensor(x), torch.tensor(y))
-        chosen.append(solve(parts, PENALTIES, range(1), 1).penalty)
+        chosen.append(solve(parts, PENALTIES, range(1), 1)[0].penalty)
     assert chosen[0] < chosen[1]
 
 
@@ -114,8 +160,8 @@ def test_a_penalty_at_the_edge_of_the_grid_is_told() -> None:
         x = rng.normal(size=(50, 5)).astype(np.float32)
         parts.append(Moments.empty(5, 1))
         parts[-1].add(torch.tensor(x), torch.tensor(x[:, :1]))
-    assert solve(parts, [10.0, 100.0], range(1), 1).at_edge
-    assert not solve(parts, [10.0], range(1), 1).at_edge
+    assert solve(parts, [10.0, 100.0], range(1), 1)[0].at_edge
+    assert not solve(parts, [10.0], range(1), 1)[0].at_edge
 
 
 def test_choosing_a_penalty_needs_two_parts() -> None:
@@ -127,17 +173,9 @@ def test_choosing_a_penalty_needs_two_parts() -> None:
 
 def test_scoring_the_validation_split_the_ridge_reads_training_windows_only() -> None:
     source, index = toy_source(noise=1.0)
-    rows_read: list[np.ndarray] = []
-    original = BatchSource.__getitem__
-
-    def watched(self: BatchSource, rows: np.ndarray) -> object:
-        rows_read.append(np.asarray(rows))
-        return original(self, rows)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BatchSource, "__getitem__", watched)
-        fit_ridge(source, RidgeSettings(), split="valid")
-    assert set(np.concatenate(rows_read)) <= set(index.rows("train"))
+    with rows_read() as read:
+        fit_ridges(source, RidgeSettings(), split="valid", turned=(None, 1))
+    assert set(np.concatenate(read)) <= set(index.rows("train"))
 
 
 @pytest.mark.parametrize("rule", ["content", "leave-one-run-out"])
@@ -160,7 +198,7 @@ def test_without_a_response_the_ridge_is_at_chance() -> None:
 def test_with_features_turned_in_time_the_ridge_is_at_chance_on_average_over_turns() -> None:
     """A strong response of three dimensions through wrong weights is a random mixture: right by luck, or wrong by it."""
     source, index = toy_source(noise=1.0, subjects=4)
-    found = [ranking_of(source, index, turned=seed) for seed in range(10)]
+    found = [ranking_of(source, index, r) for r in fit_ridges(source, RidgeSettings(), turned=range(10))]
     values = [retrieval_metrics(ranking)["match_mismatch"]["value"] for ranking, _ in found]
     assert 0.35 < np.mean(values) < 0.65
     assert abs(np.mean([mean_r for _, mean_r in found])) < 0.2
@@ -173,17 +211,9 @@ def test_the_ridge_never_reads_a_test_window() -> None:
     for row in index.rows("test"):
         start, recording = index.table["start"][row], index.recordings[index.table["recording"][row]]
         recording.signal[:, start : start + index.n_times] = np.nan
-    rows_read: list[np.ndarray] = []
-    original = BatchSource.__getitem__
-
-    def watched(self: BatchSource, rows: np.ndarray) -> object:
-        rows_read.append(np.asarray(rows))
-        return original(self, rows)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BatchSource, "__getitem__", watched)
+    with rows_read() as read:
         after = fit_ridge(source, RidgeSettings())
-    assert set(np.concatenate(rows_read)) <= set(index.rows("train")) | set(index.rows("valid"))
+    assert set(np.concatenate(read)) <= set(index.rows("train")) | set(index.rows("valid"))
     for subject, model in before.models.items():
         assert torch.equal(model.weights, after.models[subject].weights)
         assert torch.isfinite(model.weights).all()
