@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from neurodecode.errors import RecordingError
 from neurodecode.recordings.bids_names import DATATYPES, datatype_of_file, entities_of, is_companion, sidecars
 from neurodecode.recordings.channel_types import set_types
-from neurodecode.recordings.electrodes import place_by_name, place_electrodes
+from neurodecode.recordings.electrodes import match_names, place_by_name, place_electrodes
 from neurodecode.recordings.events import attach_stimuli, events_of_raw, read_events
 from neurodecode.recordings.formats import RECORDING_ENDINGS, RECORDING_FOLDERS
-from neurodecode.recordings.reading import name_and_type, read_raw
+from neurodecode.recordings.reading import Read, name_and_type, read_raw
 from neurodecode.recordings.recording import Note, Recording, RecordingSource
-from neurodecode.recordings.tables import number, read_sidecar, read_table
+from neurodecode.recordings.tables import is_missing, number, read_sidecar, read_table
+from neurodecode.recordings.units import plausibility, settle_units
 
 if TYPE_CHECKING:
-    from mne.io import BaseRaw
+    import pandas as pd
 
-LONG = {"sub": "subject", "ses": "session", "task": "task", "run": "run"}
 CHANNEL_TYPES = {
     "eeg": "eeg", "seeg": "seeg", "ecog": "ecog", "dbs": "dbs", "ieeg": "seeg", "meg": None, "megmag": None,
     "meggradaxial": None, "meggradplanar": None, "megrefmag": None, "megrefgradaxial": None, "megrefgradplanar": None,
@@ -55,8 +55,15 @@ def source_of(path: Path, root: Path) -> RecordingSource:
     entities = entities_of(path.name)
     if "sub" not in entities:
         raise RecordingError(f"{path}: the name states no sub-, which a file of a BIDS tree needs")
-    values = {LONG[key]: value for key, value in entities.items() if key in LONG}
-    return RecordingSource(path, "bids", root=root, **values)
+    return RecordingSource(
+        path,
+        "bids",
+        subject=entities["sub"],
+        session=entities.get("ses", ""),
+        task=entities.get("task", ""),
+        run=entities.get("run", ""),
+        root=root,
+    )
 
 
 def sidecar_values(path: Path, root: Path) -> tuple[dict[str, Any], list[Path]]:
@@ -77,30 +84,32 @@ def open_recording(source: RecordingSource) -> Recording:
     RecordingError
         One line.
     """
-    root = source.root or source.path.parent
-    raw, files, notes = read_raw(source.path)
+    root, file = source.root or source.path.parent, source.path.name
+    intracranial = datatype_of_file(source.path) == "ieeg"
+    read = read_raw(source.path)
+    raw, files, notes = read.raw, read.files, read.notes
     values, used = sidecar_values(source.path, root)
     files += used
+    tables = sidecars(source.path, root, "events", ".tsv")[-1:]
+    # the file's own triggers are looked for before a table types analogue channels as triggers
+    events, said = read_events(tables[0]) if tables else events_of_raw(raw, file)
+    files += tables
+    notes += said
+    stated: set[str] = set()
     for table in sidecars(source.path, root, "channels", ".tsv")[-1:]:
-        notes += apply_channels(raw, table, datatype_of_file(source.path))
+        stated, said = apply_channels(read, table, not intracranial)
+        notes += said
         files.append(table)
     regions, said, used = place_electrodes(raw, source.path, root)
     notes += said
     files += used
-    tables = sidecars(source.path, root, "events", ".tsv")[-1:]
-    if tables:
-        events, said = read_events(tables[0])
-        files += tables
-    else:
-        events, said = events_of_raw(raw, source.path.name)
+    seconds = len(raw.times) / float(raw.info["sfreq"])
+    events, stimuli, said = attach_stimuli(events, root / "stimuli", seconds, file)
     notes += said
-    events, stimuli, said = attach_stimuli(
-        events, root / "stimuli", len(raw.times) / raw.info["sfreq"], source.path.name
-    )
-    notes += said
-    renamed, said = name_and_type(raw, source.path.name)
+    files += [t for s in stimuli.values() if s.audio and (t := s.audio.with_suffix(".tsv")).is_file()]
+    renamed, said = name_and_type(read, file, intracranial, stated)
     regions = {renamed.get(name, name): region for name, region in regions.items()}
-    notes += said + place_by_name(raw, source.path.name)
+    notes += said + place_by_name(raw, file) + plausibility(raw, file)
     line = number(values.get("PowerLineFrequency")) or source.line_frequency
     return Recording(
         raw,
@@ -118,27 +127,47 @@ def open_recording(source: RecordingSource) -> Recording:
     )
 
 
-def apply_channels(raw: BaseRaw, path: Path, datatype: str) -> list[Note]:
-    """Take types and bad channels from channels.tsv, by name, never by place."""
-    table = read_table(path)
+def apply_channels(read: Read, path: Path, scalp: bool) -> tuple[set[str], list[Note]]:
+    """Take types, units and bad channels from channels.tsv, by name, never by place.
+
+    Returns
+    -------
+    tuple
+        Channels whose type the table states, and notes.
+
+    Raises
+    ------
+    RecordingError
+        If the table and the file's header state different units.
+    """
+    raw, table = read.raw, read_table(path)
     if "name" not in table:
-        return [Note(path.name, "no column name", "not used", "warning")]
-    notes = []
-    rows = {str(row["name"]): row for row in table.to_dict("records")}
-    missing = [name for name in rows if name not in raw.ch_names]
+        return set(), [Note(path.name, "no column name", "not used", "warning")]
+    names = table["name"].astype(str).tolist()
+    found, notes = match_names(raw.ch_names, names, path.name, scalp, "not used")
+    rows = {name: table.iloc[row] for name, row in found.items()}
+    missing = [name for i, name in enumerate(names) if i not in found.values()]
     if missing:
-        notes.append(Note(path.name, f"{len(missing)} channels are not in the recording: {_few(missing)}", "left out"))
+        level = "note" if rows else "warning"
+        said = f"{len(missing)} of {len(names)} channels are not in the recording: {_few(missing)}"
+        notes.append(Note(path.name, said, "left out", level))
     types = {}
-    for name in raw.ch_names:
-        stated = str(rows.get(name, {}).get("type", "")).strip().lower()
-        kind = CHANNEL_TYPES.get(stated)
+    for name, row in rows.items():
+        kind = CHANNEL_TYPES.get(_cell(row, "type").lower())
         if kind is not None:
             types[name] = kind
     now = dict(zip(raw.ch_names, raw.get_channel_types()))
     set_types(raw, {name: kind for name, kind in types.items() if now[name] != kind})
-    bad = [name for name in raw.ch_names if str(rows.get(name, {}).get("status", "")).strip().lower() == "bad"]
+    units = {name: _cell(row, "units") for name, row in rows.items()}
+    notes += settle_units(raw, read.units, units, read.files[0].name, path.name)
+    read.units |= {name: units[name] for name in units if is_missing(read.units.get(name))}
+    bad = {name for name, row in rows.items() if _cell(row, "status").lower() == "bad"}
     raw.info["bads"] = [name for name in raw.ch_names if name in {*raw.info["bads"], *bad}]
-    return notes
+    return set(types), notes
+
+
+def _cell(row: pd.Series, column: str) -> str:
+    return str(row[column]).strip() if column in row.index else ""
 
 
 def _few(names: list[str]) -> str:

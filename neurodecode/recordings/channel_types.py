@@ -6,7 +6,7 @@ In: channel names as recorded, and the kind of recording. Out: MNE channel types
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from neurodecode.recordings.recording import Note
@@ -15,45 +15,72 @@ if TYPE_CHECKING:
     from mne.channels import DigMontage
     from mne.io import BaseRaw
 
-# whole names (letters and digits only, upper case) or beginnings of them -> MNE type; first match counts
-PATTERNS = tuple(
-    (re.compile(pattern), kind)
-    for pattern, kind in (
-        (r"(ECG|EKG)(\d*|[LR12]*)", "ecg"),
-        (r"(ECG|EKG)(ECG|EKG)\d*", "ecg"),
-        (r"(H|V|L|R)?EOG\w*", "eog"),
-        (r"EOG\w*", "eog"),
-        (r"(LOC|ROC)", "eog"),
-        (r"EMG\w*", "emg"),
-        (r"(CHIN|LEG|ARM|DELT)\d*", "emg"),
-        (r"(RESP|RESPIRATION|THORAX|THORACIC|ABDOMEN|ABDOMINAL|AIRFLOW|NASAL|SNORE)\w*", "misc"),
-        (r"(TRIG|TRIGGER|STI|STIM|STATUS|MARKER|MARK|EVENT|DTRIG)\d*", "stim"),
-        (r"STI\d+", "stim"),
-        (r"(OSAT|SPO2|SAO2|SAT|PULSE|PR|HR|HEARTRATE|BPM|PLETH|PPG|CO2|ETCO2|BP|TEMP|TEMPERATURE)\d*", "misc"),
-        (r"(GSR|EDA)\d*", "misc"),
-        (r"(DC|AUX|ANALOG|ADC)\d*", "misc"),
-        (r"(AUDIO|MIC|MICROPHONE|SPEECH|SOUND|WAV)\w*", "misc"),
-        (r"(PHO|PHOTO|PHOTIC|PHOTODIODE|LIGHT|DIODE)\d*", "misc"),
-        (r"(ACC|GYRO|MAG)[XYZ]\d*", "misc"),
-        (r"(BLANK|EMPTY|NC|NONE|UNUSED|EDFANNOTATIONS|BDFANNOTATIONS)\d*", "misc"),
-    )
+# whole names (letters and digits, upper case) -> MNE type. Certain: also where a table calls them brain signal
+CERTAIN = ((r"(ECG|EKG)+(\d*|[LR][AL]?|V\d)", "ecg"), (r"[HVLR]?EOG\w*", "eog"), (r"EMG\w*", "emg"))
+# of inputs and devices, never of electrodes
+INPUTS = (
+    (r"(TRIG|TRIGGER|STI|STATUS|MARKER|EVENT|DTRIG)\d*", "stim"),
+    (r"(DC|AUX|ADC|ANALOG)\d*", "misc"),
+    (r"(OSAT|SPO2|SAO2|PULSE|PLETH|PPG|CO2|ETCO2|GSR|EDA|HEARTRATE)\d*", "misc"),
+    (r"(AUDIO|MICROPHONE|PHOTODIODE|PHOTIC|RESPIRATION|AIRFLOW|THORAX|ABDOMEN|TEMPERATURE)\d*", "misc"),
+    (r"(EDF|BDF)ANNOTATIONS\d*", "misc"),
+)
+# short names that a shaft may have too: not taken where they are numbered like the contacts of one
+SHORT = (
+    (r"(LOC|ROC)\d*", "eog"),
+    (r"(CHIN|LEG|ARM|LLEG|RLEG)\d*", "emg"),
+    (r"(STIM|MARK)\d*", "stim"),
+    (r"(RESP|NASAL|SNORE|SAT|PR|HR|BPM|BP|TEMP|MIC|SPEECH|SOUND|PHO|PHOTO|LIGHT|DIODE)\d*", "misc"),
+    (r"(ACC|GYRO)[XYZ]?\d*", "misc"),
+    (r"(BLANK|EMPTY|NC|UNUSED)\d*", "misc"),
 )
 EAR_DIFFERENCE = re.compile(r"^[AM][12]-[AM][12]$", re.IGNORECASE)  # a derived channel, not a place on the scalp
 PREFIX = re.compile(r"^(EEG|POL|SEEG|ECOG|IEEG|ECG|EKG|EOG|EMG|RESP)[\s_]+(?=\S)", re.IGNORECASE)
+KIND = re.compile(r"^(ECG|EKG|EOG|EMG|RESP)\b", re.IGNORECASE)
 SUFFIX = re.compile(r"[-_ ](REF|LE|AVG|G2)$", re.IGNORECASE)
+PRIME = re.compile("['\u2019\u02bc\u2032`]")
+CONTACT = re.compile("^([A-Za-z][A-Za-z_ ]*?['\u2019\u02bc\u2032`]?)\\s*0*(\\d+)$")
 DEFAULT_TYPES = ("eeg", "seeg", "ecog")  # what readers call everything they know nothing of
 
 
-def type_of_name(name: str) -> str | None:
-    """MNE type that a name states beyond doubt, or None."""
-    text = PREFIX.sub("", name.strip()) if not re.match(r"^(ECG|EKG|EOG|EMG)\b", name, re.IGNORECASE) else name
-    if EAR_DIFFERENCE.match(text.strip()):
+def type_of_name(name: str, certain: bool = False, numbered: bool = False) -> str | None:
+    """MNE type that a name states, or None when it may be brain signal.
+
+    Parameters
+    ----------
+    name
+        As recorded.
+    certain
+        Only what no electrode is ever called.
+    numbered
+        The name is one of several with the same letters and consecutive numbers, as the contacts of a shaft are.
+    """
+    text = PREFIX.sub("", name.strip()) if not KIND.match(name.strip()) else name.strip()
+    if PRIME.search(text):  # the left side, in many clinics: a contact
+        return None
+    if EAR_DIFFERENCE.match(text):
         return "misc"
     plain = re.sub(r"[^A-Z0-9]", "", text.upper())
-    for pattern, kind in PATTERNS:
-        if pattern.fullmatch(plain):
+    for pattern, kind in CERTAIN + (() if certain else INPUTS + (() if numbered else SHORT)):
+        if re.fullmatch(pattern, plain):
             return kind
     return None
+
+
+def shafts(names: Sequence[str]) -> set[str]:
+    """Names that are contacts of a shaft, strip or grid: same letters, and three consecutive numbers or more."""
+    numbers: dict[str, dict[int, str]] = {}
+    for name in names:
+        match = CONTACT.match(SUFFIX.sub("", PREFIX.sub("", name.strip())))
+        if match:
+            numbers.setdefault(match.group(1), {})[int(match.group(2))] = name
+    found = set()
+    for members in numbers.values():
+        for number, name in members.items():
+            runs = ((number - 2, number - 1), (number - 1, number + 1), (number + 1, number + 2))
+            if any(a in members and b in members for a, b in runs):
+                found.add(name)
+    return found
 
 
 def template_1005() -> DigMontage:
@@ -91,20 +118,49 @@ def clean_names(names: Sequence[str], file: str) -> tuple[dict[str, str], list[N
     return renamed, [Note(file, f"channel names wrap 10-05 names: {shown}{more}", "the plain names are used")]
 
 
-def types_by_name(names: Sequence[str], types: Sequence[str], file: str) -> tuple[dict[str, str], list[Note]]:
-    """Types to change: channels that the reader calls EEG although their name says something else."""
-    changed = {}
-    for name, kind in zip(names, types):
-        stated = type_of_name(name)
-        if kind in DEFAULT_TYPES and stated is not None:
-            changed[name] = stated
-    if not changed:
-        return {}, []
+def types_by_name(
+    names: Sequence[str], types: Sequence[str], file: str, intracranial: bool, stated: Collection[str] = ()
+) -> tuple[dict[str, str], list[Note]]:
+    """Types to change: channels that the reader calls EEG although their name says something else.
+
+    Parameters
+    ----------
+    names, types
+        Of all channels.
+    file
+        For messages.
+    intracranial
+        The recording lies in a folder of datatype ieeg: contacts on shafts are sEEG.
+    stated
+        Channels whose type a table states; only the certain names overrule it.
+    """
+    numbered = shafts(names)
+    open_names = [n for n, kind in zip(names, types) if kind in DEFAULT_TYPES]
+    changed, notes = {}, []
+    for name in open_names:
+        kind = type_of_name(name, certain=name in stated, numbered=name in numbered)
+        if kind is not None:
+            changed[name] = kind
+    if changed:
+        notes.append(_said(changed, file, stated))
+    default = [n for n, kind in zip(names, types) if kind == "eeg" and n not in changed and n not in stated]
+    primed = [name for name in default if PRIME.search(name) and name in numbered]
+    contacts = [name for name in default if name in numbered]
+    # nobody names scalp electrodes with a prime: a recording that is mostly such contacts is intracranial
+    if contacts and (intracranial or len(primed) > len(default) / 2):
+        changed |= dict.fromkeys(contacts, "seeg")
+        found = f"{len(contacts)} channels named as contacts of shafts, called EEG"
+        notes.append(Note(file, found, "typed seeg (a grid or strip would be named alike)"))
+    return changed, notes
+
+
+def _said(changed: dict[str, str], file: str, stated: Collection[str]) -> Note:
     by_type: dict[str, list[str]] = {}
     for name, kind in changed.items():
         by_type.setdefault(kind, []).append(name)
     said = "; ".join(f"{', '.join(members)} as {kind}" for kind, members in sorted(by_type.items()))
-    return changed, [Note(file, "channels that by their names are no brain signal", f"typed {said}")]
+    level = "warning" if set(changed) & set(stated) else "note"
+    return Note(file, "channels that by their names are no brain signal", f"typed {said}", level)
 
 
 def set_types(raw: BaseRaw, types: dict[str, str]) -> None:

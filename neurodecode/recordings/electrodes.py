@@ -59,10 +59,10 @@ def place_electrodes(raw: BaseRaw, path: Path, root: Path) -> tuple[dict[str, st
         return {}, [said], [file]
     table = table[~table["name"].map(is_missing)].reset_index(drop=True)
     rows, notes = match_names(names, table["name"].astype(str).tolist(), file.name, scalp=_is_scalp(path))
-    places = np.array([_place(row) for row in table.to_dict("records")], float).reshape(-1, 3)
+    places = np.array([_place(row) for _, row in table.iterrows()], np.float64).reshape(-1, 3)
     used = [file] + ([system_file] if system_file else [])
-    places, said = to_metres(places, system, file, system_file, "eeg" if _is_scalp(path) else "ieeg")
-    notes += said
+    places, said_of_unit = to_metres(places, system, file, system_file, "eeg" if _is_scalp(path) else "ieeg")
+    notes += said_of_unit
     known = {name: places[row] for name, row in rows.items() if np.isfinite(places[row]).all()}
     _set_positions(raw, known, system, _is_scalp(path))
     lacking = [name for name in names if name not in known]
@@ -108,7 +108,7 @@ def _system_name(system: dict[str, Any]) -> str:
     return ""
 
 
-def _place(row: dict[str, Any]) -> list[float]:
+def _place(row: pd.Series) -> list[float]:
     """x, y, z as written; NaN where a value is missing, and where all three are zero."""
     values = [number(row[axis]) for axis in "xyz"]
     if any(value is None for value in values) or not any(values):
@@ -157,8 +157,10 @@ def to_metres(
     return np.full_like(places, np.nan), [Note(file.name, said, "positions unknown", "warning")]
 
 
-def match_names(channels: list[str], rows: list[str], file: str, scalp: bool) -> tuple[dict[str, int], list[Note]]:
-    """Channel -> row of the electrode table.
+def match_names(
+    channels: list[str], rows: list[str], file: str, scalp: bool, without: str = "positions unknown"
+) -> tuple[dict[str, int], list[Note]]:
+    """Channel -> row of a table of electrodes or channels.
 
     As written first; then with leading zeros of the number left out (`A'02` is `A'2`) and, on the scalp, upper case
     taken for lower. A way of matching is used only for names that it leaves distinct on both sides. `A'1` and `A1` stay
@@ -167,7 +169,7 @@ def match_names(channels: list[str], rows: list[str], file: str, scalp: bool) ->
     notes = []
     doubled = [name for name, count in Counter(rows).items() if count > 1]
     if doubled:
-        notes.append(Note(file, f"{', '.join(doubled[:5])} stand in more than one row", "positions unknown", "warning"))
+        notes.append(Note(file, f"{', '.join(doubled[:5])} stand in more than one row", without, "warning"))
     found = {name: rows.index(name) for name in channels if rows.count(name) == 1}
     ways = [_without_zeros] + ([str.upper, lambda name: _without_zeros(name).upper()] if scalp else [])
     loose: list[str] = []

@@ -49,7 +49,7 @@ def read_events(path: Path) -> tuple[pd.DataFrame, list[Note]]:
     comma = _comma_decides(table)
     rows: list[dict[str, Any]] = []
     fates = []
-    for record in table.to_dict("records"):
+    for record in records(table):
         fate, row = _row(record, comma)
         fates.append(fate)
         if fate == KEPT:
@@ -58,6 +58,11 @@ def read_events(path: Path) -> tuple[pd.DataFrame, list[Note]]:
     if comma and any(DECIMAL_COMMA.match(str(cell)) for cell in table["onset"]):
         notes.append(Note(path.name, "onsets with decimal commas", "read as decimal points"))
     return events_table(rows), notes
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dicts."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _comma_decides(table: pd.DataFrame) -> bool:
@@ -137,7 +142,7 @@ def attach_stimuli(
         If one name stands for two files, or a timing table is unreadable.
     """
     notes: list[Note] = []
-    rows = events.to_dict("records")
+    rows = records(events)
     stimuli: dict[str, Stimulus] = {}
     where: dict[str, str] = {}
     absent: set[str] = set()
@@ -208,7 +213,7 @@ def _timings(folder: Path, relative: str) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     events, _ = read_events(path)
-    return events[list(EVENT_COLUMNS)].to_dict("records")
+    return records(events[list(EVENT_COLUMNS)])
 
 
 def _placed(timing: dict[str, Any], heard: dict[str, Any]) -> dict[str, Any] | None:

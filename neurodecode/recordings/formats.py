@@ -15,7 +15,8 @@ from neurodecode.errors import RecordingError
 
 HEAD = 512  # bytes looked at
 POINTER = 1024  # bytes; a longer file is no pointer of git-annex or Git LFS
-FIF_ID = b"\x00\x00\x00\x64"  # tag 100, FIFF_FILE_ID, begins every FIF file
+# tag 100 (FIFF_FILE_ID) of type 31 and 20 bytes begins every FIF file
+FIF_ID = b"\x00\x00\x00\x64\x00\x00\x00\x1f\x00\x00\x00\x14"
 FIF_RAW = frozenset({102, 112, 119})  # blocks FIFFB_RAW_DATA, FIFFB_CONTINUOUS_DATA, FIFFB_IAS_RAW_DATA
 FIF_CONTENTS = {  # FIFFB_* block -> what the file holds, the most telling first
     373: "epochs",
@@ -81,16 +82,16 @@ RECORDING_ENDINGS = (
 RECORDING_FOLDERS = {".ds": CTF, ".mff": MFF, ".mefd": MEFD}
 
 NOT_CONTINUOUS = {
-    ".avr": "BESA averages",
-    ".mul": "BESA averages",
-    ".erp": "ERPLAB averages",
+    ".avr": "BESA averages, not a continuous recording",
+    ".mul": "BESA averages, not a continuous recording",
+    ".erp": "ERPLAB averages, not a continuous recording",
     ".vmrk": "the marker file of a BrainVision recording: give the .vhdr",
     ".amrk": "the marker file of a BrainVision recording: give the .ahdr",
     ".fdt": "the samples of an EEGLAB recording: give the .set",
     ".head": "the header of a Nicolet recording: give the .data",
-    ".ceo": "positions or events of a Curry recording",
+    ".ceo": "positions or events of a Curry recording: give the .cdt or .dap",
     ".dpa": "the header of a Curry recording: give the .cdt",
-    ".mrk": "KIT marker coils",
+    ".mrk": "KIT marker coils, not a recording",
     ".snirf": "optical data (NIRS), which are not supported",
     ".nwb": "NWB, which MNE does not read: convert it to BIDS first",
     ".xdf": "XDF, which MNE does not read: convert it to FIF first",
@@ -147,7 +148,7 @@ def sniff(path: Path) -> Format:
     if found is not None:
         return found
     if ending in NOT_CONTINUOUS:
-        raise RecordingError(f"{path}: {NOT_CONTINUOUS[ending]}, not a continuous recording")
+        raise RecordingError(f"{path}: {NOT_CONTINUOUS[ending]}")
     if ending in BY_ENDING:
         return BY_ENDING[ending]
     raise RecordingError(_unknown(path, ending, head))
@@ -178,7 +179,7 @@ def _by_bytes(path: Path, ending: str, head: bytes) -> Format | None:
         return BDF
     if head[:4] == b"GDF ":
         return GDF
-    if head[:4] == FIF_ID:
+    if head[:12] == FIF_ID:
         refuse_other_fif(path)
         return FIF
     text = head.lstrip(b"\xef\xbb\xbf")
@@ -194,6 +195,8 @@ def _by_bytes(path: Path, ending: str, head: bytes) -> Format | None:
         return _kit(path)
     if ending == ".raw" and struct.unpack(">i", head[:4].ljust(4, b"\0"))[0] in range(2, 8):
         return EGI
+    if ending == ".eeg" and not head.startswith((b"EEG-", b"QI-", b"DAE-")) and any(path.parent.glob("*.[va]hdr")):
+        raise RecordingError(f"{path}: the samples of a BrainVision recording: give the .vhdr")
     if ending == ".data" and path.with_suffix(".head").is_file():
         return NICOLET
     if ending == ".eeg" and head.startswith((b"EEG-", b"QI-", b"DAE-")):

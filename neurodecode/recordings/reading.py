@@ -1,6 +1,6 @@
 """One file of any format -> MNE Raw, and a note of all that was odd; channels typed and named by what they are called.
 
-    raw, files, notes = read_raw(Path("sub-01_eeg.vhdr"))
+    raw = read_raw(Path("sub-01_eeg.vhdr")).raw
 
 Signals are not loaded. Whatever a reader raises comes out as one RecordingError that names the file.
 """
@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurodecode.errors import NeurodecodeError, RecordingError
+from neurodecode.recordings.brainvision import read_brainvision
 from neurodecode.recordings.channel_types import clean_names, set_types, types_by_name
+from neurodecode.recordings.edf import read_edf
 from neurodecode.recordings.formats import ANT, Format, bti_companion, sniff
 from neurodecode.recordings.recording import Note
+from neurodecode.recordings.units import without_voltage
 
 if TYPE_CHECKING:
     from mne.io import BaseRaw
@@ -40,22 +44,44 @@ HARMLESS = (
     "Opening",
     "annotation(s) that were outside",
     "Omitted",
+    "Not setting positions",
+    "No info on DataPoints",
+    "Channel names are not unique",
 )
+Given = tuple["BaseRaw", list[Path], dict[str, str]]  # raw, further files, units as written
+Reader = Callable[[Path, list[Note]], Given]
 LONGEST_NOTE = 240  # characters of a reader's own warning
 
 
-def read_raw(path: Path) -> tuple[BaseRaw, list[Path], list[Note]]:
+@dataclass
+class Read:
+    """What a reader gives.
+
+    Attributes
+    ----------
+    raw
+        Not loaded (a recording with gaps excepted).
+    files
+        Every file the signal came from.
+    notes
+        What was odd.
+    units
+        Channel -> unit as the file writes it; empty where the format leaves no choice.
+    """
+
+    raw: BaseRaw
+    files: list[Path]
+    notes: list[Note] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
+
+
+def read_raw(path: Path) -> Read:
     """Read one recording.
 
     Parameters
     ----------
     path
         Header file, data file or folder, as its format has it.
-
-    Returns
-    -------
-    tuple
-        Raw (not loaded), source files, notes.
 
     Raises
     ------
@@ -65,10 +91,10 @@ def read_raw(path: Path) -> tuple[BaseRaw, list[Path], list[Note]]:
     found = sniff(path)
     notes: list[Note] = []
     with guarded(path, found, notes):
-        raw, extra = READERS[found.key](path, notes)
+        raw, extra, units = READERS[found.key](path, notes)
     if len(raw.times) == 0 or not raw.ch_names:
         raise RecordingError(f"{path}: no samples ({len(raw.ch_names)} channels); copy it again")
-    return raw, source_files(path, raw, extra), notes
+    return Read(raw, source_files(path, raw, extra), notes, units)
 
 
 @contextlib.contextmanager
@@ -113,16 +139,35 @@ def source_files(path: Path, raw: BaseRaw, extra: list[Path]) -> list[Path]:
     return sorted(file for file in result if file.is_file())
 
 
-def name_and_type(raw: BaseRaw, file: str) -> tuple[dict[str, str], list[Note]]:
-    """Type the channels that their names give away, and take the wrapping off 10-05 names.
+def name_and_type(
+    read: Read, file: str, intracranial: bool = False, stated: Collection[str] = ()
+) -> tuple[dict[str, str], list[Note]]:
+    """Type the channels that name or unit give away, and take the wrapping off 10-05 names.
+
+    Parameters
+    ----------
+    read
+        As read.
+    file
+        For messages.
+    intracranial
+        It lies in a folder of datatype ieeg.
+    stated
+        Channels whose type a table states.
 
     Returns
     -------
     tuple
         Old name -> new name, and notes.
     """
-    changed, notes = types_by_name(raw.ch_names, raw.get_channel_types(), file)
+    raw = read.raw
+    changed, notes = types_by_name(raw.ch_names, raw.get_channel_types(), file, intracranial, stated)
     set_types(raw, changed)
+    other = without_voltage(raw, read.units)
+    set_types(raw, other)
+    if other:
+        shown = ", ".join(f"{name} ({read.units[name]})" for name in list(other)[:5])
+        notes.append(Note(file, f"units of {len(other)} channels are no voltage: {shown}", "typed misc"))
     scalp = [name for name, kind in zip(raw.ch_names, raw.get_channel_types()) if kind == "eeg"]
     renamed, said = clean_names(scalp, file)
     taken = set(raw.ch_names) - set(renamed)
@@ -139,54 +184,46 @@ def _read(name: str, path: Path, **options: Any) -> Any:
     return getattr(mne.io, f"read_raw_{name}")(path, preload=False, verbose="warning", **options)
 
 
-def _plain(name: str) -> Callable[[Path, list[Note]], tuple[BaseRaw, list[Path]]]:
+def _plain(name: str) -> Reader:
     """Reader of a format that needs nothing more than its path."""
 
-    def read(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
-        return _read(name, path), []
+    def read(path: Path, notes: list[Note]) -> Given:
+        return _read(name, path), [], {}
 
     return read
 
 
-def _read_edf(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
-    return _read("edf" if path.suffix.lower() != ".bdf" else "bdf", path), []
+def _read_fif(path: Path, notes: list[Note]) -> Given:
+    return _read("fif", path, allow_maxshield="yes"), [], {}
 
 
-def _read_fif(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
-    return _read("fif", path, allow_maxshield="yes"), []
+def _read_eeglab(path: Path, notes: list[Note]) -> Given:
+    return _read("eeglab", path), [], {}
 
 
-def _read_brainvision(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
-    return _read("brainvision", path), []
-
-
-def _read_eeglab(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
-    return _read("eeglab", path), []
-
-
-def _read_bti(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
+def _read_bti(path: Path, notes: list[Note]) -> Given:
     config, shape = bti_companion(path, "config"), bti_companion(path, "hs_file")
     raw = _read("bti", path, config_fname=config, head_shape_fname=shape)
-    return raw, [file for file in (config, shape) if file]
+    return raw, [file for file in (config, shape) if file], {}
 
 
-def _read_nicolet(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
-    return _read("nicolet", path, ch_type="eeg"), [path.with_suffix(".head")]
+def _read_nicolet(path: Path, notes: list[Note]) -> Given:
+    return _read("nicolet", path, ch_type="eeg"), [path.with_suffix(".head")], {}
 
 
-def _read_ant(path: Path, notes: list[Note]) -> tuple[BaseRaw, list[Path]]:
+def _read_ant(path: Path, notes: list[Note]) -> Given:
     try:
         import antio  # noqa: F401
     except ImportError:
         raise RecordingError(f"{path}: {ANT.name} recordings need the package antio: pip install antio") from None
-    return _read("ant", path), []
+    return _read("ant", path), [], {}
 
 
-READERS: dict[str, Callable[[Path, list[Note]], tuple[BaseRaw, list[Path]]]] = {
-    "edf": _read_edf,
-    "bdf": _read_edf,
+READERS: dict[str, Reader] = {
+    "edf": read_edf,
+    "bdf": read_edf,
     "gdf": _plain("gdf"),
-    "brainvision": _read_brainvision,
+    "brainvision": read_brainvision,
     "fif": _read_fif,
     "eeglab": _read_eeglab,
     "kit": _plain("kit"),

@@ -157,12 +157,23 @@ def _of_files(paths: list[Path], root: Path) -> list[RecordingSource]:
                 root=root,
             )
         )
+    return _told_apart(sources, root)
+
+
+def _told_apart(sources: list[RecordingSource], root: Path) -> list[RecordingSource]:
+    """One stem in two folders or with two endings: folder and ending tell them apart, and a number what is left."""
     names = Counter(_name(source) for source in sources)
-    # one stem in two folders or with two endings: the folder and the ending tell them apart
-    return [
+    result = [
         replace(s, subject=plain_label(f"{s.path.parent.relative_to(root)}{s.path.name}")) if names[_name(s)] > 1 else s
         for s in sources
     ]
+    seen: Counter[tuple[str, str, str, str]] = Counter()
+    for index, source in enumerate(result):
+        name = _name(source)
+        seen[name] += 1
+        if seen[name] > 1:
+            result[index] = replace(source, subject=f"{source.subject}x{seen[name]}")
+    return result
 
 
 def _name(source: RecordingSource) -> tuple[str, str, str, str]:
@@ -178,22 +189,23 @@ def _open_file(source: RecordingSource) -> Recording:
     from neurodecode.recordings.electrodes import place_by_name
     from neurodecode.recordings.events import events_of_raw
     from neurodecode.recordings.reading import name_and_type, read_raw
+    from neurodecode.recordings.units import plausibility
 
-    raw, files, notes = read_raw(source.path)
-    _, said = name_and_type(raw, source.path.name)
-    notes += said + place_by_name(raw, source.path.name)
-    events, said = events_of_raw(raw, source.path.name)
-    notes += said
-    if "sub" not in entities_of(source.path.name):
-        notes.append(Note(source.path.name, "the name states no subject", f"subject is {source.subject}"))
+    file = source.path.name
+    read = read_raw(source.path)
+    events, notes = events_of_raw(read.raw, file)  # before names decide what is a trigger: those may be analogue
+    _, said = name_and_type(read, file)
+    notes = read.notes + notes + said + place_by_name(read.raw, file) + plausibility(read.raw, file)
+    if "sub" not in entities_of(file):
+        notes.append(Note(file, "the name states no subject", f"subject is {source.subject}"))
     return Recording(
-        raw,
+        read.raw,
         events,
         subject=source.subject,
         session=source.session,
         task=source.task,
         run=source.run,
         notes=notes,
-        files=files,
+        files=read.files,
         line_frequency=source.line_frequency,
     )
