@@ -25,7 +25,7 @@ class RidgeSettings(Settings):
     """Brain and features are averaged down to at least this rate, Hz; speech tracking lies below 10 Hz."""
     inner: int = Field(default=5, ge=2)
     """At most so many parts of the training data (runs, or groups of blocks) are held out in turn for the penalty."""
-    wrong_pairings: PositiveInt = 20
+    wrong_pairings: PositiveInt = 40
     """ridge-shifted averages at least so many wrong pairings, counted as turns x folds x subjects."""
 
     @field_validator("lags")

@@ -172,7 +172,9 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
         rows["noise"] = _noise(networks, questions, sources, settings, bar)
     if "ridge" in wanted or "ridge-shifted" in wanted:
         ridge = controls.ridge(questions, sources, settings, split, bar.stage("ridge", len(questions)))
-        rows["ridge"] = controls.Control(rank(ridge.scores, pools), cluster, over, ridge.details)
+        linear = rank(ridge.scores, pools)
+        beside = {"per_subject": per_subject(linear, questions.subjects)}
+        rows["ridge"] = controls.Control(linear, cluster, over, beside | ridge.details)
         if ridge.shifted is not None:
             rows["ridge-shifted"] = ridge.shifted
     for name, row in rows.items():

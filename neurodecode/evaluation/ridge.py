@@ -194,9 +194,7 @@ def solve(
     deviation = (yy / total.n).sqrt()
     mean_x = (total.x / total.n).reshape(channels, len(lags))
     models = []
-    size = len(yy) // sets
-    for number, curve in enumerate(curves):
-        mine = slice(number * size, (number + 1) * size)
+    for mine, curve in zip(_sets(len(yy), sets), curves):
         chosen = int(curve.argmax())
         weights = spectrum.weights(penalties[chosen], mine)  # [D, F] on standardised columns
         models.append(
@@ -237,13 +235,13 @@ class _Spectrum:
         self.unit = self.values.mean().clamp_min(torch.finfo(torch.float64).tiny)
         self.projected = self.vectors.T @ (xy / scale[:, None])  # [D, F]
 
-    def rotated(self, penalty: float) -> Tensor:
-        """Weights [D, F] in the basis of eigenvectors."""
-        return self.projected / (self.values + penalty * self.unit)[:, None]
+    def shrink(self, penalty: float) -> Tensor:
+        """Factor [D] from `projected` to weights in the basis of eigenvectors."""
+        return 1 / (self.values + penalty * self.unit)
 
     def weights(self, penalty: float, columns: slice) -> Tensor:
         """Weights [D, F] of some features, on standardised columns."""
-        return self.vectors @ self.rotated(penalty)[:, columns]
+        return self.vectors @ (self.shrink(penalty)[:, None] * self.projected[:, columns])
 
 
 def _channel_scale(xx: Tensor, n: int, n_lags: int) -> Tensor:
@@ -263,19 +261,22 @@ def _held_out_correlation(
     rotated_xx = spectrum.vectors.T @ (out_xx / torch.outer(scale, scale)) @ spectrum.vectors
     rotated_xy = spectrum.vectors.T @ (out_xy / scale[:, None])
     variance = torch.where(yy > 0, yy, torch.ones_like(yy))  # dimensions count alike, as in the score
-
-    def per_set(values: Tensor) -> Tensor:
-        return (values / variance).reshape(sets, -1).sum(1)  # [F of all sets] -> [sets]
-
-    truth = per_set(out_yy)
+    shrink = torch.stack([spectrum.shrink(penalty) for penalty in penalties])  # [penalties, D]
     result = []
-    for penalty in penalties:
-        weights = spectrum.rotated(penalty)
-        shared = per_set((weights * rotated_xy).sum(0))
-        predicted = per_set(((rotated_xx @ weights) * weights).sum(0))
-        norm = (predicted * truth).clamp_min(0).sqrt()
+    for mine in _sets(len(yy), sets):
+        projected, scaled = spectrum.projected[:, mine], spectrum.projected[:, mine] / variance[mine]
+        # weights are shrink x projected: what does not depend on the penalty is summed over features once
+        shared = shrink @ (scaled * rotated_xy[:, mine]).sum(1)
+        predicted = ((shrink @ (rotated_xx * (scaled @ projected.T))) * shrink).sum(1)
+        norm = (predicted * (out_yy / variance)[mine].sum()).clamp_min(0).sqrt()
         result.append(torch.where(norm > 0, shared / norm.clamp_min(1e-300), torch.zeros_like(norm)))
-    return torch.stack(result, dim=1).cpu().numpy()
+    return torch.stack(result).cpu().numpy()
+
+
+def _sets(n: int, sets: int) -> list[slice]:
+    """Cut n features into sets of equal size."""
+    size = n // sets
+    return [slice(number * size, (number + 1) * size) for number in range(sets)]
 
 
 def standardised(features: Tensor, feature_scale: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ COLUMNS = {
     "mrr": "MRR",
     "match_mismatch": "match-mismatch",
 }
+SURE = 1.5  # a control must be above chance by so many half intervals before the table warns: 1 run in 600 by accident
 ROWS = ("ridge", "ridge-shifted", "noise", "shuffled", "constant")
 
 
@@ -58,9 +59,10 @@ def _row(label: str, metrics: dict[str, Any]) -> list[str]:
 def _cell(metric: str, figure: dict[str, float | None]) -> str:
     text = figure_text(metric, figure["value"])
     low, high = figure.get("low"), figure.get("high")
-    if low is None or high is None or low == high:
+    if low is None or high is None:
         return text
-    return f"{text} [{figure_text(metric, low)}, {figure_text(metric, high)}]"
+    ends = figure_text(metric, low), figure_text(metric, high)
+    return text if set(ends) == {text} else f"{text} [{ends[0]}, {ends[1]}]"
 
 
 def _title(result: dict[str, Any]) -> str:
@@ -143,7 +145,7 @@ def _warnings(result: dict[str, Any]) -> list[str]:
         if control is None:
             continue
         figure = control["metrics"]["match_mismatch"]
-        if figure["low"] is not None and figure["low"] > figure["chance"]:
+        if figure["low"] is not None and figure["value"] - figure["chance"] > SURE * (figure["value"] - figure["low"]):
             notes.append(
                 f"Warning: {name} is above chance (match-mismatch {_cell('match_mismatch', figure)}): something other "
                 "than the brain's answer to a segment gives it away."
