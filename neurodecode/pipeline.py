@@ -163,7 +163,7 @@ def run_pipeline(
         if stages.wanted(f"train {label}", run_key, run / "run.json"):
             from neurodecode.training.fit import fit
 
-            _forget_other_run(run, stages.keys.get(f"train {label}"), run_key)
+            _put_other_run_aside(run, training, out / "store", say)
             fit(training, out / "store", run, progress=progress)
             stages.finished(f"train {label}", run_key)
         key = sha256_of_value({"evaluation": evaluation.model_dump(mode="json"), "run": run_key})
@@ -251,13 +251,21 @@ def _features(store: Path, training: TrainSettings, label: str, stages: Stages, 
     return sha256_of_value({"features": training.features.model_dump(mode="json"), "store": store_key})
 
 
-def _forget_other_run(run: Path, old_key: str | None, new_key: str) -> None:
-    """Put a finished run of other settings aside: results are kept, never mixed."""
-    if old_key is None or old_key == new_key or not run.exists():
+def _put_other_run_aside(run: Path, settings: TrainSettings, store: Path, say: Say) -> None:
+    """Rename a run of other settings or other signals: results are kept, never mixed. One that can go on stays."""
+    from neurodecode.training.run_folder import first_difference, read_run
+
+    if not (run / "run.json").is_file():
         return
-    aside = run.with_name(f"{run.name}.before-{old_key[:8]}")
+    info = read_run(run)
+    recorded = {r["name"]: r["sha256_signal"] for r in read_json(store / "cohort.json")["recordings"]}
+    same_data = {name: recorded.get(name) for name in info["store_sha256s"]} == info["store_sha256s"]
+    different = first_difference(info["settings"], settings.model_dump(mode="json"))
+    if same_data and not different:
+        return
+    reason = f"{different[0]} was {different[1]}" if different else "its signals were others"
     number = 1
-    while aside.exists():
+    while (aside := run.with_name(f"{run.name}.before-{number}")).exists():
         number += 1
-        aside = run.with_name(f"{run.name}.before-{old_key[:8]}-{number}")
     run.rename(aside)
+    say(f"  the run that was there ({reason}) is now {aside.name}")
