@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from neurodecode.recordings.formats import RECORDING_FOLDERS
+from neurodecode.recordings.formats import RECORDING_FOLDERS, first_of_split
 
 DATATYPES = ("meg", "eeg", "ieeg")
 ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([^_]+)")
@@ -37,8 +37,7 @@ def is_companion(path: Path) -> bool:
     """Whether a file is a part of another recording of the same name."""
     if path.suffix.lower() == ".eeg" and any(path.with_suffix(e).exists() for e in (".vhdr", ".ahdr")):
         return True
-    split = entities_of(path.name).get("split", "")
-    return split.isdigit() and int(split) > 1
+    return path.suffix.lower() in (".fif", ".gz") and first_of_split(path) is not None
 
 
 def sidecars(path: Path, root: Path, suffix: str, ending: str) -> list[Path]:

@@ -7,6 +7,7 @@ process down is refused here, before the reader sees it.
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +181,9 @@ def _by_bytes(path: Path, ending: str, head: bytes) -> Format | None:
     if head[:4] == b"GDF ":
         return GDF
     if head[:12] == FIF_ID:
+        first = first_of_split(path)
+        if first is not None:
+            raise RecordingError(f"{path}: a later part of the recording that begins with {first.name}: give that")
         refuse_other_fif(path)
         return FIF
     text = head.lstrip(b"\xef\xbb\xbf")
@@ -204,6 +208,19 @@ def _by_bytes(path: Path, ending: str, head: bytes) -> Format | None:
     if bti_companion(path, "config") is not None and _is_bti(path):
         return BTI
     return None
+
+
+def first_of_split(path: Path) -> Path | None:
+    """The first part of a long FIF when a path is a later one (`x_raw-1.fif`, `x_split-02_meg.fif`), else None."""
+    ending = ending_of(path)
+    stem = path.name[: len(path.name) - len(ending)]
+    bids = re.search(r"_split-0*([0-9]+)(?=_|$)", stem)
+    if bids and int(bids.group(1)) > 1:
+        width = len(bids.group(0)) - len("_split-")
+        return path.with_name(f"{stem[: bids.start()]}_split-{'1'.zfill(width)}{stem[bids.end() :]}{ending}")
+    part = re.search(r"-[0-9]+$", stem)
+    first = path.with_name(stem[: part.start()] + ending) if part else path
+    return first if first != path and first.exists() else None
 
 
 def _brainvision(path: Path, ending: str, text: bytes) -> Format:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -92,9 +93,29 @@ def read_raw(path: Path) -> Read:
     notes: list[Note] = []
     with guarded(path, found, notes):
         raw, extra, units = READERS[found.key](path, notes)
-    if len(raw.times) == 0 or not raw.ch_names:
-        raise RecordingError(f"{path}: no samples ({len(raw.ch_names)} channels); copy it again")
+        if len(raw.times) == 0 or not raw.ch_names:
+            raise RecordingError(f"{path}: no samples ({len(raw.ch_names)} channels); copy it again")
+    _check_end(path, raw, found)
     return Read(raw, source_files(path, raw, extra), notes, units)
+
+
+def _check_end(path: Path, raw: BaseRaw, found: Format) -> None:
+    """Read the last sample: a header may announce what the file no longer holds, and some readers then give zeros."""
+    if path.name.lower().endswith(".gz"):  # would unpack it all
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            raw.get_data(start=len(raw.times) - 1, verbose="warning")
+            fault = next((one(w.message) for w in caught if "could not be read" in str(w.message)), "")
+        except Exception as error:  # readers raise what their parsers happen on
+            fault = one(error)
+    if fault:
+        seconds = len(raw.times) / float(raw.info["sfreq"])
+        raise RecordingError(
+            f"{path}: {found.name} file announces {seconds:g} s, but its end cannot be read ({fault}); it is cut off: "
+            "copy it again"
+        )
 
 
 @contextlib.contextmanager
@@ -219,6 +240,24 @@ def _read_ant(path: Path, notes: list[Note]) -> Given:
     return _read("ant", path), [], {}
 
 
+def _read_cnt(path: Path, notes: list[Note]) -> Given:
+    """Neuroscan: 16 or 32 bits a sample, which only the sizes in the header tell; a wrong one halves the length."""
+    with open(path, "rb") as file:
+        head = file.read(900)
+    if len(head) < 900:
+        raise RecordingError(f"{path}: {len(head)} bytes, a Neuroscan header alone has 900; copy it again")
+    channels, samples = struct.unpack_from("<H", head, 370)[0], struct.unpack_from("<i", head, 864)[0]
+    begin, end = 900 + 75 * channels, struct.unpack_from("<i", head, 886)[0]
+    frame = channels * samples
+    width = (end - begin) / frame if frame > 0 else 0.0
+    if width not in (2, 4) or end > path.stat().st_size:
+        raise RecordingError(
+            f"{path}: header of {channels} channels, {samples} samples and {end - begin} bytes of signal in a file of "
+            f"{path.stat().st_size}: {width:.3g} bytes a sample, allowed are 2 and 4; export it again, or as EDF"
+        )
+    return _read("cnt", path, data_format="int16" if width == 2 else "int32"), [], {}
+
+
 READERS: dict[str, Reader] = {
     "edf": read_edf,
     "bdf": read_edf,
@@ -232,7 +271,7 @@ READERS: dict[str, Reader] = {
     "nicolet": _read_nicolet,
     "nihon": _plain("nihon"),
     "ant": _read_ant,
-    "cnt": _plain("cnt"),
+    "cnt": _read_cnt,
     "ctf": _plain("ctf"),
     "mef": _plain("mef"),
     "curry": _plain("curry"),

@@ -16,19 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from neurodecode.config import CohortCard
-from neurodecode.errors import RecordingError
+from neurodecode.errors import NeurodecodeError, RecordingError
 from neurodecode.recordings.bids_names import bids_root_of, entities_of, is_companion
 from neurodecode.recordings.formats import (
     RECORDING_ENDINGS,
     RECORDING_FOLDERS,
     bti_companion,
     ending_of,
+    first_of_split,
     refuse_pointer,
 )
 from neurodecode.recordings.recording import Note, Recording, RecordingSource
 
 SKIPPED_FOLDERS = frozenset({"derivatives", "sourcedata", "code", "stimuli", "phenotype", "__pycache__"})
-SPLIT = re.compile(r"-\d+$")  # MNE's second and further parts of a long FIF: x_raw-1.fif
 
 
 def natural(text: str) -> list[tuple[int, int | str]]:
@@ -78,6 +78,19 @@ def open_source(source: RecordingSource) -> Recording:
     RecordingError
         One line that names the file.
     """
+    try:
+        return _open(source)
+    except NeurodecodeError:
+        raise
+    except Exception as error:  # of a reader that met what it did not expect, while a trigger or an excerpt was read
+        text = " ".join(str(error).split())[:200]
+        raise RecordingError(
+            f"{source.path}: cannot be read ({type(error).__name__}: {text}); it is damaged or of a layout not known: "
+            "copy or export it again"
+        ) from error
+
+
+def _open(source: RecordingSource) -> Recording:
     if source.adapter == "bids":
         from neurodecode.recordings.bids import open_recording
 
@@ -128,10 +141,8 @@ def _is_candidate(path: Path) -> bool:
         return bti_companion(path, "config") is not None and "pdf" in path.name.lower() + ("pdf" * _is_bti_name(path))
     if ending not in RECORDING_ENDINGS or is_companion(path):
         return False
-    stem = path.name[: -len(ending)]
     if ending in (".fif", ".fif.gz"):
-        first = path.with_name(SPLIT.sub("", stem) + ending)
-        return not (SPLIT.search(stem) and first != path and first.exists())
+        return first_of_split(path) is None
     if ending == ".data":
         return path.with_suffix(".head").exists()
     return not (ending == ".raw" and path.with_suffix(".mff").exists())

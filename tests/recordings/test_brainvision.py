@@ -45,7 +45,8 @@ def test_a_renamed_file_is_read_from_its_only_sibling(tmp_path: Path, data: str)
     before = {f: f.read_bytes() for f in tmp_path.iterdir()}
     recording = open_one(header)
     assert_whole(recording)
-    assert "sub-01_eeg.eeg is used" in notes_of(recording) and "sub-01_eeg.vmrk is used" in notes_of(recording)
+    assert "sub-01_eeg.eeg is used" in notes_of(recording)
+    assert "sub-01_eeg.vmrk is used" in notes_of(recording)
     assert {f: f.read_bytes() for f in tmp_path.iterdir()} == before
     assert {f.name for f in recording.files} == {"sub-01_eeg.vhdr", "sub-01_eeg.eeg", "sub-01_eeg.vmrk"}
 

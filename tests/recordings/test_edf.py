@@ -39,7 +39,8 @@ def test_a_slow_channel_changes_neither_length_nor_values_nor_times(tmp_path: Pa
 def test_a_faster_audio_channel_does_not_set_the_rate(tmp_path: Path) -> None:
     signals = [("Cz", "uV", 200, ramp(4, 200)), ("Pz", "uV", 200, ramp(4, 200)), ("Audio", "mV", 2000, ramp(4, 2000))]
     raw = open_one(write_edf(tmp_path / "x.edf", signals)).raw
-    assert raw.info["sfreq"] == 200 and np.allclose(raw.get_data()[0] * 1e6, ramp(4, 200))
+    assert raw.info["sfreq"] == 200
+    assert np.allclose(raw.get_data()[0] * 1e6, ramp(4, 200))
 
 
 def test_a_slow_trigger_channel_stays(tmp_path: Path) -> None:
@@ -114,14 +115,15 @@ def test_line_feeds_in_a_good_file_do_not_make_it_damaged(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "keep, match", [(0, "empty"), (100, "header"), (600, "header"), (1100, "before its first record")]
+    ("keep", "match"), [(0, "empty"), (100, "header"), (600, "header"), (1100, "before its first record")]
 )
 def test_a_file_cut_off_early_is_refused_in_one_line(tmp_path: Path, keep: int, match: str) -> None:
     path = write_edf(tmp_path / "x.edf", [("A", "uV", 200, ramp(3, 200))])
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(RecordingError, match=match) as caught:
         open_one(path)
-    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
 
 
 def test_a_file_cut_off_late_is_read_up_to_its_last_whole_record(tmp_path: Path) -> None:

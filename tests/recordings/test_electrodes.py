@@ -59,15 +59,18 @@ def test_a_table_with_holes_is_read(tmp_path: Path) -> None:
     rows = [["A'1", -40, 10, 5], ["A'02", -45, 10, 5], ["A'10", "n/a", "n/a", "n/a"], ["A1", 0, 0, 0]]
     recording = recording_of(tmp_path, rows, types=["SEEG"] * 4 + ["ECG", "MISC"], system=MM)
     found = places(recording)
-    assert found["A'1"] == [-40, 10, 5] and found["A'2"] == [-45, 10, 5]
-    assert found["A'10"] is None and found["A1"] is None  # n/a and all-zero are unknown, never the origin
+    assert found["A'1"] == [-40, 10, 5]
+    assert found["A'2"] == [-45, 10, 5]
+    assert found["A'10"] is None
+    assert found["A1"] is None
     assert "no position for 2 of 4 channels" in notes_of(recording)
 
 
 def test_without_coordsystem_only_a_unit_beyond_doubt_is_taken(tmp_path: Path) -> None:
     recording = recording_of(tmp_path, [["A'1", -40, 10, 5], ["A1", 45, 10, 5]], types=["SEEG"] * 4 + ["ECG", "MISC"])
     assert places(recording)["A'1"] == [-40, 10, 5]
-    assert "no unit stated" in notes_of(recording) and "read as mm" in notes_of(recording)
+    assert "no unit stated" in notes_of(recording)
+    assert "read as mm" in notes_of(recording)
 
 
 def test_without_a_unit_and_with_values_that_fit_several_nothing_is_guessed(tmp_path: Path) -> None:
@@ -77,14 +80,14 @@ def test_without_a_unit_and_with_values_that_fit_several_nothing_is_guessed(tmp_
     assert "positions unknown" in notes_of(recording)
 
 
-@pytest.mark.parametrize("unit, factor", [("m", 1e-3), ("cm", 0.1), ("mm", 1.0)])
+@pytest.mark.parametrize(("unit", "factor"), [("m", 1e-3), ("cm", 0.1), ("mm", 1.0)])
 def test_stated_units_give_metres(tmp_path: Path, unit: str, factor: float) -> None:
     rows = [["A'1", -40 * factor, 10 * factor, 5 * factor], ["A1", 45 * factor, 0, 0]]
     found = places(recording_of(tmp_path, rows, system=MM | {"iEEGCoordinateUnits": unit}))
     assert found["A'1"] == [-40, 10, 5]
 
 
-@pytest.mark.parametrize("unit, factor", [("mm", 1e-3), ("m", 1.0), ("cm", 1e-3), ("m", 0.1)])
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1e-3), ("m", 1.0), ("cm", 1e-3), ("m", 0.1)])
 def test_a_unit_that_the_values_contradict_stops(tmp_path: Path, unit: str, factor: float) -> None:
     rows = [["A'1", -80 * factor, 10 * factor, 5 * factor], ["A1", 45 * factor, 0, 0]]
     with pytest.raises(RecordingError, match=rf"coordsystem.json says {unit}: that is .* correct the unit"):
@@ -93,7 +96,8 @@ def test_a_unit_that_the_values_contradict_stops(tmp_path: Path, unit: str, fact
 
 def test_pixels_are_no_positions(tmp_path: Path) -> None:
     recording = recording_of(tmp_path, [["A'1", 400, 100, 5]], system=MM | {"iEEGCoordinateUnits": "pixels"})
-    assert places(recording)["A'1"] is None and "coordinates in pixels" in notes_of(recording)
+    assert places(recording)["A'1"] is None
+    assert "coordinates in pixels" in notes_of(recording)
 
 
 def test_an_mni_table_is_preferred_and_regions_are_read(tmp_path: Path) -> None:
@@ -129,7 +133,8 @@ def test_names_match_only_where_it_is_certain() -> None:
     clash, _ = match_names(["LAMT1", "LAMT01"], ["LAMT001"], "t", scalp=False)
     assert clash == {}  # either may be meant
     double, notes = match_names(["A1"], ["A1", "A1"], "t", scalp=False)
-    assert double == {} and "A1 stand in more than one row" in notes[0].line()
+    assert double == {}
+    assert "A1 stand in more than one row" in notes[0].line()
     assert match_names(["FP1"], ["Fp1"], "t", scalp=True)[0] == {"FP1": 0}
     assert match_names(["a1"], ["A1"], "t", scalp=False)[0] == {}
     assert match_names(["LAMT01"], ["LAMT1"], "t", scalp=False)[0] == {"LAMT01": 0}
@@ -139,6 +144,7 @@ def test_a_template_is_used_only_for_recordings_of_10_05_names(tmp_path: Path) -
     path = write_edf(tmp_path / "x.edf", [(n, "uV", 200, ramp(2, 200)) for n in ("EEG Cz", "EEG Fp1-REF", "T3")])
     recording = expand_source(path)[0].open()
     found = places(recording)
-    assert all(found.values()) and found["Fp1"][1] > 50 > -50 > found["T3"][0]
+    assert all(found.values())
+    assert found["Fp1"][1] > 50 > -50 > found["T3"][0]
     grid = write_edf(tmp_path / "y.edf", [(f"C{i}", "uV", 200, ramp(2, 200)) for i in range(1, 30)])
     assert not any(places(expand_source(grid)[0].open()).values())

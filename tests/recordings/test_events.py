@@ -49,7 +49,8 @@ def test_a_byte_order_mark_windows_lines_and_spaces_do_not_matter(tmp_path: Path
 @pytest.mark.parametrize("text", ["inf", "-inf", "1e999", "soon"])
 def test_infinite_and_wordy_onsets_are_unreadable(tmp_path: Path, text: str) -> None:
     events, notes = table_of(write_tsv(tmp_path / "e.tsv", ["onset"], [[text], ["1"]]))
-    assert events["onset"].tolist() == [1.0] and "1 unreadable" in notes
+    assert events["onset"].tolist() == [1.0]
+    assert "1 unreadable" in notes
 
 
 def test_a_table_without_onsets_is_refused(tmp_path: Path) -> None:
@@ -61,11 +62,12 @@ def test_an_empty_table_gives_no_events(tmp_path: Path) -> None:
     path = tmp_path / "e.tsv"
     path.write_text("")
     events, notes = table_of(path)
-    assert len(events) == 0 and "no rows" in notes
+    assert len(events) == 0
+    assert "no rows" in notes
 
 
 @pytest.mark.parametrize(
-    "columns, row, kind, label",
+    ("columns", "row", "kind", "label"),
     [
         (["trial_type", "value"], ["word", "hello"], "word", "hello"),
         (["trial_type", "value"], ["phoneme", "ah"], "phone", "ah"),
@@ -131,14 +133,17 @@ def test_words_of_the_events_table_are_not_doubled_and_get_their_stimulus(story:
     words = events[events["kind"] == "word"].set_index("label")
     assert list(words.index) == ["mine", "later"]
     assert (words.loc["mine", "stimulus"], words.loc["mine", "stimulus_onset"]) == ("story", 3.5)
-    assert words.loc["later", "stimulus"] == "" and np.isnan(words.loc["later", "stimulus_onset"])
+    assert words.loc["later", "stimulus"] == ""
+    assert np.isnan(words.loc["later", "stimulus_onset"])
     assert (events["kind"] == "sentence").sum() == 1  # of the timing table: the events have none
 
 
 def test_absent_audio_is_said_and_its_rows_are_plain_events(tmp_path: Path) -> None:
     events, stimuli, notes = heard(tmp_path, [[1, 2, "gone.wav", 0]])
-    assert events["kind"].tolist() == ["event"] and events["label"].tolist() == ["gone"]
-    assert not stimuli and "gone.wav is not below" in notes[0].line()
+    assert events["kind"].tolist() == ["event"]
+    assert events["label"].tolist() == ["gone"]
+    assert not stimuli
+    assert "gone.wav is not below" in notes[0].line()
 
 
 def test_one_name_for_two_files_is_refused(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def peak(recording: Recording) -> float:
 
 
 @pytest.mark.parametrize(
-    "header, factor, sidecar",
+    ("header", "factor", "sidecar"),
     [
         ("uV", 1, ""),
         ("", 1, "\u00b5V"),
@@ -55,7 +55,7 @@ def test_edf_comes_out_in_volts(tmp_path: Path, header: str, factor: float, side
     assert peak(recording) == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize("unit, resolution", [("\u00b5V", "0.5"), ("\u03bcV", "0.5"), ("", "0.5"), ("nV", "500")])
+@pytest.mark.parametrize(("unit", "resolution"), [("\u00b5V", "0.5"), ("\u03bcV", "0.5"), ("", "0.5"), ("nV", "500")])
 @pytest.mark.parametrize("sidecar", ["", "\u00b5V"])
 def test_brainvision_comes_out_in_volts(tmp_path: Path, unit: str, resolution: str, sidecar: str) -> None:
     stem = bids_stem(tmp_path)
@@ -87,7 +87,8 @@ def test_a_factor_holds_for_every_read_and_for_copies(tmp_path: Path) -> None:
 def test_an_implausible_spread_is_warned_of(tmp_path: Path) -> None:
     recording = edf(tmp_path, "")  # nothing states a unit: MNE takes volts
     warnings = [note.line() for note in recording.notes if note.level == "warning"]
-    assert len(warnings) == 1 and "standard deviation of 35.3 V" in warnings[0]
+    assert len(warnings) == 1
+    assert "standard deviation of 35.3 V" in warnings[0]
 
 
 def test_a_plausible_spread_is_not(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_units_that_are_no_voltage_are_no_brain_signal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, value",
+    ("text", "value"),
     [("V", 1), ("\u00b5V", 1e-6), ("\u03bcV", 1e-6), ("uv", 1e-6), (" mV ", 1e-3), ("nV", 1e-9), ("MV", None)],
 )
 def test_volts(text: str, value: float | None) -> None:
