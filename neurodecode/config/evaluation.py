@@ -48,8 +48,6 @@ class EvaluationSettings(Settings):
 
     score: Literal["auto", "clip", "correlation"] = "auto"
     """auto: what the objective trained (clip: section 5; correlation for mse and ridge)."""
-    candidates: Literal["all", "same-run"] = "all"
-    """Pool of the main figure: every distinct test segment once, or those of the query's own run."""
     bootstrap: PositiveInt = 1_000
     """Resamples behind each 95 % interval."""
     permutations: PositiveInt = 1_000

@@ -3,7 +3,7 @@
 In: a run folder (and the store it was trained on). Out: a dict, and three files ::
 
     RUN/evaluation/<split>.json            every figure; keys in docs/evaluation.md
-    RUN/evaluation/<split>_ranks.csv.gz    one row a query, for paired comparisons (`read_ranks`)
+    RUN/evaluation/<split>_ranks.csv.gz    one row a query, for paired comparisons (`ranks.read_ranks`)
     RUN/evaluation/<split>_scores.npz      the score matrix, when it is small enough
 
     evaluate(Path("run"), EvaluationSettings())["metrics"]["top10"]
@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from neurodecode.config import EvaluationSettings, TrainSettings
-from neurodecode.errors import NeurodecodeError, SettingsError
+from neurodecode.errors import SettingsError
 from neurodecode.evaluation import controls, pooled
 from neurodecode.evaluation.questions import Questions, ask
+from neurodecode.evaluation.ranks import ranks_path, write_ranks, write_scores
 from neurodecode.evaluation.retrieval import Ranking, Scores, examples, histogram, rank, summarise
 from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, training_deviation
 from neurodecode.evaluation.statistics import clusters, compare, metrics_with_intervals, permutation_p_value
-from neurodecode.files import atomic_path, plain, read_json, write_json
+from neurodecode.files import plain, read_json, write_json
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.scaling import Scalers
 from neurodecode.training.load import load_fold, load_source
@@ -38,7 +38,6 @@ from neurodecode.training.run_folder import read_run, run_settings, versions
 
 SCHEMA = 1
 SPLITS = ("test", "valid")
-MEGABYTE = 1_000_000
 
 
 @dataclass
@@ -100,8 +99,8 @@ def evaluate(run: Path, settings: EvaluationSettings, split: str = "test", progr
         result["seconds"] = round(time.monotonic() - begin, 2)
         result = plain(result)
         folder = run / "evaluation"
-        _write_ranks(folder / f"{split}_ranks.csv.gz", outcome)
-        _write_scores(folder / f"{split}_scores.npz", outcome.scores, settings.save_scores)
+        write_ranks(ranks_path(run, split), outcome.scores, outcome.ranking, outcome.ridge)
+        write_scores(folder / f"{split}_scores.npz", outcome.scores, settings.save_scores)
         write_json(folder / f"{split}.json", result)
     return result
 
@@ -137,15 +136,13 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
     scores = questions.scores(controls.score_all(networks, questions, sources, settings, advance))
     correlation = networks(0).feature_scale is not None
     answers = _Figures(questions, settings)
-    pools = questions.queries["run"].to_numpy() if settings.candidates == "same-run" else None
-    ranking = rank(scores, pools)
+    ranking = rank(scores)
     cluster, over = clusters(questions.subjects, questions.query_identity)
     result: dict[str, Any] = {
         "simulated": any(r.simulated for r in sources[0].index.recordings),
         "scope": "within-subject" if questions.seen else "across-subject",
         "folds": [source.index.fold_name for source in sources],
         "window_seconds": round((sources[0].index.n_times - 1) / sources[0].index.sfreq, 4),
-        "candidates": settings.candidates,
         "score": "correlation" if correlation else "clip",
         "n_queries": len(questions),
         "n_candidates": len(questions.candidate_rows),
@@ -172,7 +169,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
         rows["noise"] = _noise(networks, questions, sources, settings, bar)
     if "ridge" in wanted or "ridge-shifted" in wanted:
         ridge = controls.ridge(questions, sources, settings, split, bar.stage("ridge", len(questions)))
-        linear = rank(ridge.scores, pools)
+        linear = rank(ridge.scores)
         beside = {"per_subject": per_subject(linear, questions.subjects)}
         rows["ridge"] = controls.Control(linear, cluster, over, beside | ridge.details)
         if ridge.shifted is not None:
@@ -199,22 +196,6 @@ def per_subject(ranking: Ranking, subjects: np.ndarray) -> dict[str, dict[str, f
         rows = np.flatnonzero(subjects == name)
         result[str(name)] = {"n_queries": len(rows), **summarise(ranking.take(rows).per_query())}
     return result
-
-
-def read_ranks(run: Path, split: str = "test") -> tuple[Ranking, pd.DataFrame]:
-    """Ranking of every query of an evaluated run, and who the queries are (for `statistics.compare`).
-
-    Raises
-    ------
-    NeurodecodeError
-        If the run is not evaluated.
-    """
-    path = Path(run) / "evaluation" / f"{split}_ranks.csv.gz"
-    if not path.is_file():
-        raise NeurodecodeError(f"{run}: not evaluated on {split}; run: neurodecode evaluate {run} --split {split}")
-    names = ("subject", "recording", "run", "stimulus", "word", "label", "fold")
-    table = pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
-    return Ranking(*(table[c].to_numpy(np.int64) for c in ("better", "tied", "pool"))), table
 
 
 @dataclass
@@ -254,8 +235,7 @@ def _noise(
         return NetworkDecoder(network.model, network.settings, network.feature_scale, settings.seed)
 
     out = controls.score_all(on_noise, questions, sources, settings, bar.stage("noise", len(questions)))
-    pools = questions.queries["run"].to_numpy() if settings.candidates == "same-run" else None
-    ranking = rank(questions.scores(out), pools)
+    ranking = rank(questions.scores(out))
     return controls.Control(ranking, *controls.control_clusters(questions.subjects, questions.query_identity))
 
 
@@ -355,31 +335,6 @@ def _provenance(run: Path, info: dict[str, Any], settings: EvaluationSettings) -
         "command": " ".join(["neurodecode", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
     }
-
-
-def _write_ranks(path: Path, outcome: Outcome) -> None:
-    ranking = outcome.ranking
-    table = outcome.questions.queries.assign(
-        identity=outcome.questions.query_identity, better=ranking.better, tied=ranking.tied, pool=ranking.pool
-    )
-    if outcome.ridge is not None:
-        table = table.assign(ridge_better=outcome.ridge.better, ridge_tied=outcome.ridge.tied)
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
-
-
-def _write_scores(path: Path, scores: Scores, most: float) -> None:
-    """The matrix with its identities; one that is too large is not written, and an older one does not stay."""
-    if scores.scores.nbytes > most * MEGABYTE:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            scores=np.asarray(scores.scores),
-            query_identity=scores.query_identity,
-            candidate_identity=scores.candidate_identity,
-        )
 
 
 class _Bar:

@@ -89,16 +89,13 @@ def _notes(result: dict[str, Any]) -> list[str]:
         f"Split by {split['rule']}{folds}, seed {split['seed']}: {counts} windows; "
         f"stimulus content shared between sides: {split['overlap']}."
     )
-    if result["candidates"] == "same-run":
-        notes.append("Each window competes with the segments of its own run only.")
-    else:
-        chance = metrics["top10"]["chance"]
-        notes.append(f"Every distinct segment is a candidate once: chance of top-10 is {100 * chance:.3g} %.")
+    chance = metrics["top10"]["chance"]
+    notes.append(f"Every distinct segment is a candidate once: chance of top-10 is {100 * chance:.3g} %.")
     if result["n_candidates"] <= 10:
         notes.append(f"With {result['n_candidates']} candidates top-10 says nothing: everything is among the ten best.")
     notes += _ridge_notes(result)
     same_run = result.get("same_run")
-    if same_run and result["candidates"] != "same-run":
+    if same_run:
         figure = same_run["metrics"]["match_mismatch"]
         notes.append(
             f"Among the {same_run['n_candidates']:g} segments of its own run: match-mismatch "
