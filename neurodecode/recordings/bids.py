@@ -6,6 +6,8 @@ read by the rooms' own readers: the tables are often not what the standard asks 
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,21 @@ def find_recordings(root: Path, below: Path | None = None) -> list[RecordingSour
             continue
         if not is_companion(path):
             kept.append(source_of(path, root))
-    return kept
+    return _told_apart(kept)
+
+
+def _told_apart(sources: list[RecordingSource]) -> list[RecordingSource]:
+    """Files that only an entity such as `acq` tells apart get its value added to their task: a name says four entities."""
+    names = Counter((s.subject, s.session, s.task, s.run) for s in sources)
+    result = []
+    for source in sources:
+        if names[source.subject, source.session, source.task, source.run] > 1:
+            others = [
+                v for k, v in entities_of(source.path.name).items() if k not in ("sub", "ses", "task", "run", "split")
+            ]
+            source = replace(source, task=source.task + "".join(others))
+        result.append(source)
+    return result
 
 
 def source_of(path: Path, root: Path) -> RecordingSource:
@@ -110,6 +126,8 @@ def open_recording(source: RecordingSource) -> Recording:
     renamed, said = name_and_type(read, file, intracranial, stated)
     regions = {renamed.get(name, name): region for name, region in regions.items()}
     notes += said + place_by_name(raw, file) + plausibility(raw, file)
+    if source.task != entities_of(file).get("task", ""):
+        notes.append(Note(file, "another file has the same subject, session, task and run", f"task is {source.task}"))
     line = number(values.get("PowerLineFrequency")) or source.line_frequency
     return Recording(
         raw,
