@@ -16,7 +16,7 @@ from neurodecode.recordings.bids_names import DATATYPES, datatype_of_file, entit
 from neurodecode.recordings.channel_types import set_types
 from neurodecode.recordings.electrodes import match_names, place_by_name, place_electrodes
 from neurodecode.recordings.events import attach_stimuli, events_of_raw, read_events
-from neurodecode.recordings.formats import RECORDING_ENDINGS, RECORDING_FOLDERS
+from neurodecode.recordings.formats import RECORDING_ENDINGS, RECORDING_FOLDERS, is_recording_folder
 from neurodecode.recordings.reading import Read, name_and_type, read_raw
 from neurodecode.recordings.recording import Note, Recording, RecordingSource
 from neurodecode.recordings.tables import is_missing, number, read_sidecar, read_table
@@ -42,6 +42,10 @@ def find_recordings(root: Path, below: Path | None = None) -> list[RecordingSour
     endings = [*RECORDING_ENDINGS, *RECORDING_FOLDERS]
     found = find_matching_paths(root, datatypes=list(DATATYPES), suffixes=list(DATATYPES), extensions=endings)
     paths = {Path(item.fpath) for item in found}
+    for datatype in DATATYPES:  # mne-bids looks for files, and recordings may be folders
+        for folder in (*root.glob(f"sub-*/{datatype}/sub-*"), *root.glob(f"sub-*/ses-*/{datatype}/sub-*")):
+            if is_recording_folder(folder):
+                paths.add(folder)
     kept = []
     for path in sorted(paths):
         parts = path.relative_to(root).parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from neurodecode.recordings.formats import RECORDING_FOLDERS, first_of_split
+from neurodecode.recordings.formats import first_of_split, is_recording_folder
 
 DATATYPES = ("meg", "eeg", "ieeg")
 ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([^_]+)")
@@ -13,13 +13,13 @@ ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([^_]+)")
 
 def bids_root_of(path: Path) -> Path | None:
     """The BIDS root at or above a path: the nearest folder with a dataset_description.json, or with sub-* folders."""
-    start = path if path.is_dir() and path.suffix.lower() not in RECORDING_FOLDERS else path.parent
+    start = path if path.is_dir() and not is_recording_folder(path) else path.parent
     for folder in (start, *start.parents):
         if (folder / "dataset_description.json").is_file():
             return folder
     if any(p.is_dir() for p in start.glob("sub-*")):
         return start
-    if path.is_dir():
+    if path == start:
         return None
     entities = entities_of(path.name)
     parents = {p.name: p for p in path.parents}

@@ -19,6 +19,7 @@ POINTER = 1024  # bytes; a longer file is no pointer of git-annex or Git LFS
 # tag 100 (FIFF_FILE_ID) of type 31 and 20 bytes begins every FIF file
 FIF_ID = b"\x00\x00\x00\x64\x00\x00\x00\x1f\x00\x00\x00\x14"
 FIF_RAW = frozenset({102, 112, 119})  # blocks FIFFB_RAW_DATA, FIFFB_CONTINUOUS_DATA, FIFFB_IAS_RAW_DATA
+MEASURED = 100  # block FIFFB_MEAS
 FIF_CONTENTS = {  # FIFFB_* block -> what the file holds, the most telling first
     373: "epochs",
     104: "averages (evoked)",
@@ -324,9 +325,24 @@ def refuse_other_fif(path: Path) -> None:
 
 def _sniff_folder(path: Path) -> Format:
     found = RECORDING_FOLDERS.get(path.suffix.lower())
+    if found is None and bti_data_in(path) is not None:
+        return BTI
     if found is None:
         raise RecordingError(f"{path}: a folder, not a recording")
     return found
+
+
+def bti_data_in(folder: Path) -> Path | None:
+    """The data file of a folder that a BTi system wrote (it holds `config`, and one file with a BTi header at its end)."""
+    if not (folder / "config").is_file():
+        return None
+    found = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in ("config", "hs_file") and _is_bti(p)]
+    return found[0] if len(found) == 1 else None
+
+
+def is_recording_folder(path: Path) -> bool:
+    """Whether a folder is one recording, as CTF, EGI, MEF3 and BTi write them."""
+    return path.is_dir() and (path.suffix.lower() in RECORDING_FOLDERS or bti_data_in(path) is not None)
 
 
 def _unknown(path: Path, ending: str, head: bytes) -> str:

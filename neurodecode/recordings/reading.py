@@ -20,7 +20,7 @@ from neurodecode.errors import NeurodecodeError, RecordingError
 from neurodecode.recordings.brainvision import read_brainvision
 from neurodecode.recordings.channel_types import clean_names, set_types, types_by_name
 from neurodecode.recordings.edf import read_edf
-from neurodecode.recordings.formats import ANT, Format, bti_companion, sniff
+from neurodecode.recordings.formats import ANT, Format, bti_companion, bti_data_in, sniff
 from neurodecode.recordings.recording import Note
 from neurodecode.recordings.units import without_voltage
 
@@ -223,6 +223,7 @@ def _read_eeglab(path: Path, notes: list[Note]) -> Given:
 
 
 def _read_bti(path: Path, notes: list[Note]) -> Given:
+    path = (bti_data_in(path) or path) if path.is_dir() else path
     config, shape = bti_companion(path, "config"), bti_companion(path, "hs_file")
     raw = _read("bti", path, config_fname=config, head_shape_fname=shape)
     return raw, [file for file in (config, shape) if file], {}

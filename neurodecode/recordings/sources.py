@@ -20,15 +20,21 @@ from neurodecode.errors import NeurodecodeError, RecordingError
 from neurodecode.recordings.bids_names import bids_root_of, entities_of, is_companion
 from neurodecode.recordings.formats import (
     RECORDING_ENDINGS,
-    RECORDING_FOLDERS,
     bti_companion,
     ending_of,
     first_of_split,
+    is_recording_folder,
     refuse_pointer,
 )
 from neurodecode.recordings.recording import Note, Recording, RecordingSource
 
 SKIPPED_FOLDERS = frozenset({"derivatives", "sourcedata", "code", "stimuli", "phenotype", "__pycache__"})
+
+# results and companions that by the naming rules of MNE and KIT lie beside recordings
+RESULT = re.compile(
+    r"(?i)[-_](eve|ave|epo|cov|proj|trans|src|fwd|inv|ica|annot|bem|sol|dig)\.fif(\.gz)?$"
+    r"|[-_.](mrk|markers?)([-_](pre|post))?\.(sqd|con|mrk)$"
+)
 
 
 def natural(text: str) -> list[tuple[int, int | str]]:
@@ -55,7 +61,7 @@ def expand_source(source: Path | CohortCard) -> list[RecordingSource]:
     if not path.exists():
         refuse_pointer(path)
         raise RecordingError(f"{path}: no such file or folder")
-    is_recording = path.is_file() or path.suffix.lower() in RECORDING_FOLDERS
+    is_recording = path.is_file() or is_recording_folder(path)
     root = bids_root_of(path)
     if root is not None and (not is_recording or "sub" in entities_of(path.name)):
         from neurodecode.recordings.bids import find_recordings, source_of
@@ -125,7 +131,7 @@ def _files_below(folder: Path) -> list[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            if path.suffix.lower() in RECORDING_FOLDERS:
+            if is_recording_folder(path):
                 found.append(path)
             elif path.name not in SKIPPED_FOLDERS:
                 found += _files_below(path)
@@ -139,7 +145,7 @@ def _is_candidate(path: Path) -> bool:
     ending = ending_of(path)
     if ending == "":
         return bti_companion(path, "config") is not None and "pdf" in path.name.lower() + ("pdf" * _is_bti_name(path))
-    if ending not in RECORDING_ENDINGS or is_companion(path):
+    if ending not in RECORDING_ENDINGS or is_companion(path) or RESULT.search(path.name):
         return False
     if ending in (".fif", ".fif.gz"):
         return first_of_split(path) is None

@@ -126,6 +126,19 @@ def test_two_acquisitions_of_one_run_get_two_names(tmp_path: Path) -> None:
     ]
 
 
+def test_recordings_that_are_folders_are_found(tmp_path: Path) -> None:
+    add(tmp_path)
+    meg = tmp_path / "sub-01" / "ses-1" / "meg"
+    for folder in (meg / "sub-01_ses-1_task-x_meg.ds", tmp_path / "sub-01" / "eeg" / "sub-01_task-y_eeg.mff"):
+        folder.mkdir(parents=True)
+        (folder / "part.bin").write_bytes(b"x")
+    assert [s.path.name for s in expand_source(tmp_path)] == [
+        "sub-01_task-listen_eeg.edf",
+        "sub-01_task-y_eeg.mff",
+        "sub-01_ses-1_task-x_meg.ds",
+    ]
+
+
 class TestFoldersOfFiles:
     """Files that lie in no BIDS tree."""
 
@@ -151,7 +164,8 @@ class TestFoldersOfFiles:
     def test_hidden_files_and_other_files_are_left_out(self, tmp_path: Path) -> None:
         for name in ("x.edf", "._x.edf"):
             write_edf(tmp_path / name, SIGNALS)
-        (tmp_path / "notes.txt").write_text("x")
+        for name in ("notes.txt", "x-eve.fif", "x_raw-ave.fif", "x_mrk.sqd"):
+            (tmp_path / name).write_text("x")
         assert [s.path.name for s in expand_source(tmp_path)] == ["x.edf"]
 
 

@@ -44,12 +44,8 @@ def test_a_folder_gives_the_same_recordings_as_its_files(shared_data: Path) -> N
     entries = describe_source(shared_data / "formats")
     refused = {Path(e["file"]).name for e in entries if "error" in e}
     assert len([e for e in entries if "error" not in e]) == READABLE["formats"]
-    # what looks like a recording by its ending and is none
-    assert refused == {
-        "test-epoch.raw", "test_mrk.sqd", "test_mrk_pre.sqd", "test_mrk_post.sqd", "trans-sample.fif",
-        "small-src.fif.gz", "test-1-eve.fif", "test-eve.fif", "test-eve.fif.gz", "test-proj.fif", "test-proj.fif.gz",
-        "test_raw-annot.fif", "test_raw-eve.fif",
-    }  # fmt: skip
+    # of what looks like a recording by ending and name, this is none
+    assert refused == {"test-epoch.raw", "trans-sample.fif"}
     names = [e["name"] for e in entries if "error" not in e]
     assert len(set(names)) == len(names)
 
@@ -132,3 +128,16 @@ def test_the_cocktail_cohort(shared_data: Path, monkeypatch: pytest.MonkeyPatch)
     envelope = first.stimuli["female-01"]
     assert (envelope.values.shape, envelope.rate, envelope.t0) == ((7680, 1), 128.0, 0.0)
     assert first.line_frequency == 50
+
+
+def test_a_bti_folder_in_a_tree_is_one_recording(shared_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sub-01" / "meg" / "sub-01_task-x_meg"
+    folder.mkdir(parents=True)
+    write_json(tmp_path / "dataset_description.json", {"Name": "x", "BIDSVersion": "1.10.0"})
+    for name, real in (("c,rfDC", "pdf"), ("config", "config"), ("hs_file", "hs")):
+        (folder / name).write_bytes((shared_data / "formats/bti/tests/data" / f"test_{real}_linux").read_bytes())
+    for path in (tmp_path, folder):
+        recording = expand_source(path)[0].open()
+        assert recording.name == "sub-01_task-x"
+        assert types_of(recording)["mag"] == 248
+        assert {file.name for file in recording.files} == {"c,rfDC", "config", "hs_file"}
