@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -51,6 +53,12 @@ HARMLESS = (
 )
 Given = tuple["BaseRaw", list[Path], dict[str, str]]  # raw, further files, units as written
 Reader = Callable[[Path, list[Note]], Given]
+JOINS = ("new segment", "boundary")
+PATIENCE = 120.0  # s a reader in a process of its own may take
+PROBE = (
+    "import sys, mne; raw = mne.io.read_raw_ant(sys.argv[1], verbose='error'); "
+    "raw.get_data(stop=1); raw.get_data(start=len(raw.times) - 1)"
+)
 LONGEST_NOTE = 240  # characters of a reader's own warning
 
 
@@ -96,7 +104,28 @@ def read_raw(path: Path) -> Read:
         if len(raw.times) == 0 or not raw.ch_names:
             raise RecordingError(f"{path}: no samples ({len(raw.ch_names)} channels); copy it again")
     _check_end(path, raw, found)
+    _mark_joins(raw, path, notes)
     return Read(raw, source_files(path, raw, extra), notes, units)
+
+
+def _mark_joins(raw: BaseRaw, path: Path, notes: list[Note]) -> None:
+    """Turn the markers of a pause (BrainVision `New Segment`, EEGLAB `boundary`) into `EDGE boundary`, in place.
+
+    The signal before and after one do not follow one another: no filter and no window may run across.
+    """
+    texts = [str(text).lower() for text in raw.annotations.description]
+    joins = [i for i, text in enumerate(texts) if text.rstrip("/ ") in JOINS]
+    if not joins:
+        return
+    onsets = [float(raw.annotations.onset[i]) for i in joins]
+    raw.annotations.delete(joins)
+    # one at the first sample only says that the recording began
+    inner = [onset for onset in onsets if onset - raw.first_time > 0.5 / raw.info["sfreq"]]
+    for onset in inner:
+        raw.annotations.append(onset, 0.0, "EDGE boundary")
+    if inner:
+        said = f"{len(inner)} joins, the first at {min(inner) - raw.first_time:g} s"
+        notes.append(Note(path.name, said, "marked EDGE: nothing runs across", "warning"))
 
 
 def _check_end(path: Path, raw: BaseRaw, found: Format) -> None:
@@ -238,7 +267,25 @@ def _read_ant(path: Path, notes: list[Note]) -> Given:
         import antio  # noqa: F401
     except ImportError:
         raise RecordingError(f"{path}: {ANT.name} recordings need the package antio: pip install antio") from None
+    ended = survives(PROBE, path)
+    if ended:
+        raise RecordingError(f"{path}: the reader of {ANT.name} files ended with {ended} on it; export it as EDF")
     return _read("ant", path), [], {}
+
+
+def survives(code: str, path: Path) -> str:
+    """Run a reader in a process of its own first: what it does that Python cannot catch happens there.
+
+    Returns
+    -------
+    str
+        "" when it ended by itself, with or without an exception; else the signal that ended it, or `no end`.
+    """
+    try:
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return "no end"
+    return f"signal {-done.returncode}" if done.returncode < 0 else ""
 
 
 def _read_cnt(path: Path, notes: list[Note]) -> Given:

@@ -93,7 +93,8 @@ def write_brainvision(
     if marker_file:
         rows = ["Brain Vision Data Exchange Marker File, Version 1.0"] if first_line else []
         rows += ["[Common Infos]", "Codepage=UTF-8", f"DataFile={data_file}", "[Marker Infos]"]
-        rows += [f"Mk{i}=Stimulus,{text},{at},1,0" for i, (text, at) in enumerate(markers, start=1)]
+        for i, (text, at) in enumerate(markers, start=1):
+            rows.append(f"Mk{i}={'New Segment,' if text == 'New Segment' else f'Stimulus,{text}'},{at},1,0")
         stem.with_name(f"{stem.name}.vmrk").write_text("\r\n".join([*rows, ""]))
     return header
 

@@ -129,3 +129,12 @@ def test_companions_are_no_recordings_of_their_own(tmp_path: Path) -> None:
     for name in ("x.eeg", "x.vmrk"):
         with pytest.raises(RecordingError, match="give the .vhdr"):
             open_one(tmp_path / name)
+
+
+def test_a_new_segment_is_a_join_and_no_event(tmp_path: Path) -> None:
+    markers = [("New Segment", 1), ("S  1", 101), ("New Segment", 2001), ("S  2", 2101)]
+    recording = open_one(write_brainvision(tmp_path / "x", VALUES, markers=markers))
+    assert recording.events["label"].tolist() == ["Stimulus/S  1", "Stimulus/S  2"]
+    edges = [a["onset"] for a in recording.raw.annotations if a["description"] == "EDGE boundary"]
+    assert edges == [10.0]
+    assert "1 joins, the first at 10 s" in notes_of(recording)

@@ -12,6 +12,7 @@ import pytest
 from neurodecode.errors import RecordingError
 from neurodecode.recordings.formats import sniff
 from neurodecode.recordings.inspect import describe_source
+from neurodecode.recordings.reading import survives
 from neurodecode.recordings.sources import expand_source
 from tests.recordings.makers import ramp, write_edf
 
@@ -64,6 +65,11 @@ def test_an_ant_file_is_told_from_a_neuroscan_file_before_a_reader_sees_it(tmp_p
     wave = tmp_path / "wave.cnt"
     wave.write_bytes(b"RIFF" + struct.pack("<I", 400) + b"WAVE" + b"\0" * 396)
     assert "neither an ANT (RIFF) nor a Neuroscan" in refusal(wave)
+
+
+def test_a_reader_that_ends_its_process_is_found_out(tmp_path: Path) -> None:
+    assert survives("import os; os.abort()", tmp_path) == "signal 6"
+    assert survives("raise ValueError", tmp_path) == ""  # this one can be caught where the file is read
 
 
 def neuroscan(path: Path, values: np.ndarray, width: int, samples: int | None = None) -> Path:
