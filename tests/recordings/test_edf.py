@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neurodecode.errors import RecordingError
+from neurodecode.preprocessing.stretches import find_stretches
 from neurodecode.recordings.recording import Recording
 from neurodecode.recordings.sources import expand_source
 from tests.recordings.makers import ramp, write_edf
@@ -70,6 +71,7 @@ def test_gaps_become_marked_spans_and_later_events_keep_their_time(tmp_path: Pat
     assert data[25 * 200] == pytest.approx(15 * 200)  # the sixteenth recorded second
     skips = [(a["onset"], a["duration"]) for a in recording.raw.annotations if a["description"] == "BAD_ACQ_SKIP"]
     assert skips == [(10.0, 10.0)]
+    assert find_stretches(recording.raw, 1).good == [(0, 2000), (4000, 6000)]
     assert "1 gaps between records, the first at 10 s, 10 s long" in notes_of(recording)
     assert path in recording.files
 

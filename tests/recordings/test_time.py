@@ -9,6 +9,7 @@ import mne
 import numpy as np
 import pytest
 
+from neurodecode.preprocessing.stretches import find_stretches
 from neurodecode.recordings.recording import Recording
 from neurodecode.recordings.sources import expand_source
 from tests.recordings.makers import bids_stem, write_tsv
@@ -78,3 +79,13 @@ class TestTime:
         recording = expand_source(tmp_path)[0].open()
         assert recording.events["label"].tolist() == ["word"]
         assert list(recording.raw.annotations.description) == ["BAD_ACQ_SKIP", "word"]
+
+    def test_a_boundary_becomes_an_edge_that_preprocessing_sees(
+        self, tmp_path: Path, first_samp: int, dated: bool
+    ) -> None:
+        raw = ramp_raw(first_samp, dated)
+        raw.set_annotations(mne.Annotations([0, 7, 8], [0, 0, 0], ["boundary", "boundary", "word"]))
+        raw.save(tmp_path / "x_raw.fif", verbose="error")
+        recording = expand_source(tmp_path)[0].open()
+        assert recording.events["label"].tolist() == ["word"]
+        assert find_stretches(recording.raw, 1).good == [(0, 1400), (1400, 4000)]
