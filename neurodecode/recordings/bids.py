@@ -25,6 +25,7 @@ from neurodecode.recordings.units import plausibility, settle_units
 if TYPE_CHECKING:
     import pandas as pd
 
+SAME_RATE = 1e-3  # relative: sidecars round 999.41 Hz to 999 or 1000
 CHANNEL_TYPES = {
     "eeg": "eeg", "seeg": "seeg", "ecog": "ecog", "dbs": "dbs", "ieeg": "seeg", "meg": None, "megmag": None,
     "meggradaxial": None, "meggradplanar": None, "megrefmag": None, "megrefgradaxial": None, "megrefgradplanar": None,
@@ -132,6 +133,10 @@ def open_recording(source: RecordingSource) -> Recording:
     notes += said + place_by_name(raw, file) + plausibility(raw, file)
     if source.task != entities_of(file).get("task", ""):
         notes.append(Note(file, "another file has the same subject, session, task and run", f"task is {source.task}"))
+    rate = number(values.get("SamplingFrequency"))
+    if rate and abs(rate / float(raw.info["sfreq"]) - 1) > SAME_RATE:
+        found = f"{raw.info['sfreq']:g} Hz in the file, {rate:g} Hz in the sidecar"
+        notes.append(Note(file, found, "the file's rate is used", "warning"))
     line = number(values.get("PowerLineFrequency")) or source.line_frequency
     return Recording(
         raw,

@@ -31,6 +31,7 @@ REGION_COLUMNS = (
     "region", "brainregion", "anatomicallabel", "anatomicallocation", "anatomy", "roi", "desikankilliany",
     "destrieux", "destriuex", "aal", "lobe",
 )  # fmt: skip
+HEAD_FRAMES = frozenset({"captrak", "elektaneuromag", "head"})
 UNKNOWN_REGIONS = frozenset({"unknown", "out", "outside", "outside brain"})
 PLACE_NUMBER = re.compile(r"^(.*?)0*(\d+)$")
 
@@ -64,7 +65,11 @@ def place_electrodes(raw: BaseRaw, path: Path, root: Path) -> tuple[dict[str, st
     places, said_of_unit = to_metres(places, system, file, system_file, "eeg" if _is_scalp(path) else "ieeg")
     notes += said_of_unit
     known = {name: places[row] for name, row in rows.items() if np.isfinite(places[row]).all()}
-    _set_positions(raw, known, system, _is_scalp(path))
+    turned = _set_positions(raw, known, system, _is_scalp(path))
+    frame = _system_name(system)
+    if known and _is_scalp(path) and not turned and frame.lower() not in HEAD_FRAMES:
+        found = f"coordinates in the frame {frame or 'that nothing states'}, without landmarks to turn it by"
+        notes.append(Note(file.name, found, "taken as the head frame (x right, y front)", "warning"))
     lacking = [name for name in names if name not in known]
     if lacking:
         shown = ", ".join(lacking[:5]) + (" ..." if len(lacking) > 5 else "")
@@ -193,15 +198,16 @@ def _without_zeros(name: str) -> str:
     return f"{match.group(1)}{int(match.group(2))}" if match else name
 
 
-def _set_positions(raw: BaseRaw, known: dict[str, np.ndarray], system: dict[str, Any], scalp: bool) -> None:
-    """Positions in metres; turned into the head frame when landmarks are stated, else as they are."""
+def _set_positions(raw: BaseRaw, known: dict[str, np.ndarray], system: dict[str, Any], scalp: bool) -> bool:
+    """Positions in metres; turned into the head frame when landmarks are stated (then True), else as they are."""
     import mne
 
     if not known:
-        return
+        return False
     marks = _landmarks(system) if scalp else {}
     montage = mne.channels.make_dig_montage(known, coord_frame="unknown" if marks else "head", **marks)
     raw.set_montage(montage, on_missing="ignore", verbose="error")
+    return bool(marks)
 
 
 def _landmarks(system: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -324,6 +324,9 @@ def refuse_other_fif(path: Path) -> None:
 
 
 def _sniff_folder(path: Path) -> Format:
+    for file in path.rglob("*"):
+        if file.is_symlink():
+            refuse_pointer(file)
     found = RECORDING_FOLDERS.get(path.suffix.lower())
     if found is None and bti_data_in(path) is not None:
         return BTI

@@ -22,7 +22,7 @@ from neurodecode.errors import NeurodecodeError, RecordingError
 from neurodecode.recordings.brainvision import read_brainvision
 from neurodecode.recordings.channel_types import clean_names, set_types, types_by_name
 from neurodecode.recordings.edf import read_edf
-from neurodecode.recordings.formats import ANT, Format, bti_companion, bti_data_in, sniff
+from neurodecode.recordings.formats import ANT, Format, bti_companion, bti_data_in, refuse_pointer, sniff
 from neurodecode.recordings.recording import Note
 from neurodecode.recordings.units import without_voltage
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # what MNE says of things that are handled here, or that nobody can do anything about
 HARMLESS = (
     "does not conform to MNE naming",
-    "Limited 1 annotation",
     "filter settings",
     "Number of records from the header does not match",
     "Online software filter",
@@ -45,11 +44,8 @@ HARMLESS = (
     "coordinate frame",
     "Estimating",
     "Opening",
-    "annotation(s) that were outside",
-    "Omitted",
     "Not setting positions",
     "No info on DataPoints",
-    "Channel names are not unique",
 )
 Given = tuple["BaseRaw", list[Path], dict[str, str]]  # raw, further files, units as written
 Reader = Callable[[Path, list[Note]], Given]
@@ -169,7 +165,9 @@ def guarded(path: Path, found: Format, notes: list[Note]) -> Iterator[None]:
         own = issubclass(warning.category, (RuntimeWarning, UserWarning))
         if own and text not in said and not any(part in text for part in HARMLESS):
             said.append(text)
-            notes.append(Note(path.name, f"{found.name} reader says: {text[:LONGEST_NOTE]}", "read as it is"))
+            lost = text.startswith(("Omitted", "Limited"))  # annotations outside the signal
+            done, level = ("they are left out", "warning") if lost else ("read as it is", "note")
+            notes.append(Note(path.name, f"{found.name} reader says: {text[:LONGEST_NOTE]}", done, level))
 
 
 def one(error: object) -> str:
@@ -248,6 +246,9 @@ def _read_fif(path: Path, notes: list[Note]) -> Given:
 
 
 def _read_eeglab(path: Path, notes: list[Note]) -> Given:
+    for beside in path.parent.glob("*.fdt"):
+        if beside.stem == path.stem:
+            refuse_pointer(beside)
     return _read("eeglab", path), [], {}
 
 

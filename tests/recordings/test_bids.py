@@ -73,6 +73,15 @@ def test_the_card_states_the_mains_where_no_sidecar_does(tmp_path: Path, stated:
     assert [s.open().line_frequency for s in expand_source(card)] == [50.0]
 
 
+def test_a_sidecar_of_another_rate_is_warned_of(tmp_path: Path) -> None:
+    stem = add(tmp_path)
+    write_json(stem.with_name(f"{stem.name}_eeg.json"), {"SamplingFrequency": 128})
+    lines = [note.line() for note in expand_source(tmp_path)[0].open().notes if note.level == "warning"]
+    assert any("100 Hz in the file, 128 Hz in the sidecar" in line for line in lines)
+    write_json(stem.with_name(f"{stem.name}_eeg.json"), {"SamplingFrequency": 100.0})
+    assert not [n for n in expand_source(tmp_path)[0].open().notes if "sidecar" in n.found]
+
+
 def test_a_tree_with_a_simulation_is_marked(tmp_path: Path) -> None:
     add(tmp_path)
     (source,) = expand_source(tmp_path)
@@ -124,6 +133,14 @@ def test_two_acquisitions_of_one_run_get_two_names(tmp_path: Path) -> None:
         "sub-01_task-listenclinical",
         "sub-01_task-listenresearch",
     ]
+
+
+def test_a_folder_recording_of_dangling_links_is_not_downloaded(tmp_path: Path) -> None:
+    folder = tmp_path / "x.ds"
+    folder.mkdir()
+    (folder / "x.meg4").symlink_to("../.git/annex/objects/MD5E-s1--0.meg4")
+    (entry,) = describe_source(folder)
+    assert "x.meg4: not downloaded" in entry["error"]
 
 
 def test_recordings_that_are_folders_are_found(tmp_path: Path) -> None:

@@ -127,6 +127,14 @@ def test_scalp_positions_are_turned_into_the_head_frame_by_their_landmarks(tmp_p
     assert found["T8"] == pytest.approx([80, 0, 20], abs=0.01)  # x to the right
 
 
+def test_scalp_positions_of_another_frame_without_landmarks_are_warned_of(tmp_path: Path) -> None:
+    system = {"EEGCoordinateSystem": "CTF", "EEGCoordinateUnits": "m"}
+    rows = [["Cz", 0, 0, 0.1], ["Fz", 0.08, 0, 0.08]]
+    recording = recording_of(tmp_path, rows, ["Cz", "Fz"], system, "eeg")
+    assert "coordinates in the frame CTF, without landmarks" in notes_of(recording)
+    assert places(recording)["Fz"] == [80, 0, 80]
+
+
 def test_names_match_only_where_it_is_certain() -> None:
     found, _ = match_names(["A'1", "A'2", "A1"], ["A1", "A'02", "A'1"], "t", scalp=False)
     assert found == {"A'1": 2, "A'2": 1, "A1": 0}
