@@ -23,7 +23,7 @@ from neurodecode.recordings.units import scale, volts
 if TYPE_CHECKING:
     from mne.io import BaseRaw
 
-TIMES = re.compile(r"^(EDF|BDF) Annotations\s*$", re.IGNORECASE)
+TIMES = re.compile(r"^(EDF|BDF) Annotations$")  # the two labels that MNE knows, too
 TRIGGERS = re.compile(r"^(STATUS|TRIGGER)$", re.IGNORECASE)  # what MNE reads as trigger channels
 MNE_UNITS = {"uV": 1e-6, "\u00b5V": 1e-6, "\u03bcV": 1e-6, "\x83\xcaV": 1e-6, "mV": 1e-3}  # anything else counts as V
 LOOKED_AT = 1 << 22  # bytes of signal searched for the marks of a text conversion
