@@ -207,9 +207,9 @@ def _fit(
                 part = members[begin : begin + size]
                 signal = bin_average(source[rows[part]].signal, step)  # [b, C, K]
                 target = torch.cat([targets(source, partner[part]) for partner in partners], dim=1)  # [b, F sets, T]
-                design = lagged(signal, lags).permute(0, 3, 1, 2).flatten(2)  # [b, K, C L]
-                kept = torch.as_tensor(fresh[part], device=source.device)
-                moments[number].add(design[kept], bin_average(target, step).transpose(1, 2)[kept])
+                kept = torch.as_tensor(fresh[part], device=source.device)  # [b, K]
+                design = lagged(signal, lags).permute(0, 3, 1, 2)[kept].flatten(1)  # [n, C L]
+                moments[number].add(design, bin_average(target, step).transpose(1, 2)[kept])
         models += solve(moments, settings.penalties, lags, step, len(seeds))
     return models
 
@@ -241,15 +241,20 @@ def turned_rows(rows: np.ndarray, recording: np.ndarray, seed: int) -> np.ndarra
 
 
 def _fresh_bins(recording: np.ndarray, start: np.ndarray, bins: int, step: int, inside: slice) -> np.ndarray:
-    """Which bins [rows, K] have all lags inside the window and lie after what earlier windows of the recording gave."""
+    """Bins [rows, K] to read: all their lags are inside the window, and no earlier window of the recording gave them.
+
+    Rows are sorted by recording and start. Of overlapping windows only as many are used as it takes to leave no gap.
+    """
     fresh = np.zeros((len(start), bins), bool)
     offsets = np.arange(bins) * step
-    last_recording, covered = -1, 0
-    for i, (number, first) in enumerate(zip(recording, start)):
-        if number != last_recording:
-            last_recording, covered = number, np.iinfo(np.int64).min
-        times = first + offsets
-        fresh[i, inside] = times[inside] >= covered
-        if fresh[i].any():
-            covered = times[fresh[i]][-1] + step
+    for number in np.unique(recording):
+        here = np.flatnonzero(recording == number)
+        first = start[here] + offsets[inside][0]
+        i, covered = 0, np.iinfo(np.int64).min
+        while i < len(here):
+            times = start[here[i]] + offsets
+            fresh[here[i], inside] = times[inside] >= covered
+            covered = max(covered, times[inside][-1] + step)
+            # next, the latest window that begins where this one ends, or before
+            i = max(i + 1, int(np.searchsorted(first, covered, "right")) - 1)
     return fresh

@@ -57,8 +57,8 @@ def score_all(
         if len(here):
             stretch = out[here[0] : here[-1] + 1]
             fill_scores(
-                stretch,
-                decoders(number),
+                [stretch],
+                [decoders(number)],
                 source,
                 questions.rows[here],
                 questions.candidate_rows,
@@ -166,11 +166,17 @@ def ridge(
         honest, *others = fit_ridges(source, settings.ridge, split=split, turned=[None, *seeds[number]])
         fitted.append(honest.describe())
         stretch = slice(here[0], here[-1] + 1)  # queries are in the order of folds
-        arguments = (source, questions.rows[stretch], questions.candidate_rows, settings)
-        fill_scores(out[stretch], honest, *arguments, advance)
-        for turn, other in enumerate(others):
-            scores = matrix(len(here), len(questions.candidate_rows), settings.memory)
-            fill_scores(scores, other, *arguments)
+        answers = [matrix(len(here), len(questions.candidate_rows), settings.memory / (1 + turns)) for _ in others]
+        fill_scores(
+            [out[stretch], *answers],
+            [honest, *others],
+            source,
+            questions.rows[stretch],
+            questions.candidate_rows,
+            settings,
+            advance,
+        )
+        for turn, scores in enumerate(answers):
             ranking = rank_columns(scores, np.arange(len(here)), column[stretch])
             wrong_r[turn, stretch] = scores[np.arange(len(here)), column[stretch]]
             for name in ("better", "tied", "pool"):

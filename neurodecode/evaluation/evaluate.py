@@ -138,11 +138,12 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
     answers = _Figures(questions, settings)
     ranking = rank(scores)
     cluster, over = clusters(questions.subjects, questions.query_identity)
+    window = sources[0].index.settings.window
     result: dict[str, Any] = {
         "simulated": any(r.simulated for r in sources[0].index.recordings),
         "scope": "within-subject" if questions.seen else "across-subject",
         "folds": [source.index.fold_name for source in sources],
-        "window_seconds": round((sources[0].index.n_times - 1) / sources[0].index.sfreq, 4),
+        "window_seconds": round(window.tmax - window.tmin, 4),
         "score": "correlation" if correlation else "clip",
         "n_queries": len(questions),
         "n_candidates": len(questions.candidate_rows),

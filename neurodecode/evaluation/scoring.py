@@ -7,7 +7,7 @@ into the stated memory; each part is one pass over the queries. The score of a q
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -100,32 +100,35 @@ def targets(source: BatchSource, rows: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def fill_scores(
-    out: np.ndarray,
-    decoder: Decoder,
+    outs: Sequence[np.ndarray],
+    decoders: Sequence[Decoder],
     source: BatchSource,
     rows: np.ndarray,
     candidate_rows: np.ndarray,
     settings: EvaluationSettings,
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
-    """Write the scores of some queries into `out` [len(rows), len(candidate_rows)].
+    """Write the scores of some queries by each decoder into its array [len(rows), len(candidate_rows)].
 
     Parameters
     ----------
+    outs, decoders
+        One array a decoder; the brain is read once for all of them.
     advance
         Told how many queries were done, in shares of all candidates.
     """
-    width = max(1, int(settings.memory * GIB / (4 * source.dimension * source.n_times)))
+    width = max(1, int(settings.memory * GIB / (4 * source.dimension * source.n_times * len(decoders))))
     size = settings.batch_size
     for left in range(0, len(candidate_rows), width):
         part = candidate_rows[left : left + width]
-        pieces = [decoder.prepare(targets(source, part[i : i + size])) for i in range(0, len(part), size)]
-        prepared = torch.cat(pieces)
+        pieces = [targets(source, part[i : i + size]) for i in range(0, len(part), size)]
+        prepared = [torch.cat([decoder.prepare(piece) for piece in pieces]) for decoder in decoders]
         del pieces
         for begin in range(0, len(rows), size):
             batch = source[rows[begin : begin + size]]
-            scores = decoder.score(decoder.estimate(batch), prepared)
-            out[begin : begin + size, left : left + width] = scores.float().cpu().numpy()
+            for out, decoder, candidates in zip(outs, decoders, prepared):
+                scores = decoder.score(decoder.estimate(batch), candidates)
+                out[begin : begin + size, left : left + width] = scores.float().cpu().numpy()
             if left + width >= len(candidate_rows):
                 advance(len(batch))
 

@@ -107,7 +107,7 @@ def test_each_fold_answers_its_own_run_with_its_own_network_and_scalers(planted:
 
 
 def test_small_memory_and_small_batches_give_the_same_scores(planted: Outcome) -> None:
-    small = FAST.model_copy(update={"memory": 1e-4, "batch_size": 7, "controls": ()})
+    small = FAST.model_copy(update={"memory": 1e-4, "batch_size": 50, "controls": ()})
     outcome = score_folds(toy_folds(noise=12.0, rule="leave-one-run-out"), small, "test")
     assert isinstance(outcome.scores.scores, np.memmap)
     assert outcome.scores.scores == pytest.approx(planted.scores.scores, rel=1e-4, abs=1e-4)
@@ -285,7 +285,7 @@ def test_the_table_shows_every_row_and_says_what_must_be_known(written: tuple[Pa
     ]
     assert all(len(row) == len(columns) and all(isinstance(cell, str) for cell in row) for row in rows)
     assert rows[-1][1:] == rows[-2][1:]  # constant is chance, and its interval has no width
-    assert f"{result['n_candidates']} candidates" in title
+    assert f"464 windows of 3 s, {result['n_candidates']} candidates" in title
     assert "SIMULATED" in title
     text = " ".join(notes)
     for part in ("leave-one-run-out", "shared between sides: 0", "mean r", "penalties", "Simulated", "Only 2 subjects"):

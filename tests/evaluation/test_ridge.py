@@ -196,12 +196,20 @@ def test_without_a_response_the_ridge_is_at_chance() -> None:
 
 
 def test_with_features_turned_in_time_the_ridge_is_at_chance_on_average_over_turns() -> None:
-    """A strong response of three dimensions through wrong weights is a random mixture: right by luck, or wrong by it."""
-    source, index = toy_source(noise=1.0, subjects=4)
-    found = [ranking_of(source, index, r) for r in fit_ridges(source, RidgeSettings(), turned=range(10))]
-    values = [retrieval_metrics(ranking)["match_mismatch"]["value"] for ranking, _ in found]
-    assert 0.35 < np.mean(values) < 0.65
-    assert abs(np.mean([mean_r for _, mean_r in found])) < 0.2
+    """A strong response of three dimensions through wrong weights is a random mixture: right by luck, or wrong by it.
+
+    A cohort of four short stimuli has few different turns, so several cohorts are averaged.
+    """
+    values, mean_r = [], []
+    for seed in range(6):
+        source, index = toy_source(noise=3.0, seed=seed)
+        for ridge in fit_ridges(source, RidgeSettings(), turned=range(8)):
+            ranking, r = ranking_of(source, index, ridge)
+            values.append(retrieval_metrics(ranking)["match_mismatch"]["value"])
+            mean_r.append(r)
+    assert np.std(values) > 0.1  # one turn alone says nothing
+    assert 0.4 < np.mean(values) < 0.6
+    assert abs(np.mean(mean_r)) < 0.1
 
 
 def test_the_ridge_never_reads_a_test_window() -> None:
