@@ -23,7 +23,7 @@ from neurodecode.evaluation.baseline import fit_ridges
 from neurodecode.evaluation.questions import Questions
 from neurodecode.evaluation.retrieval import Ranking, Scores, rank_columns, rank_matrix, stack, true_columns
 from neurodecode.evaluation.scoring import Decoder, fill_scores, matrix
-from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, clusters
+from neurodecode.evaluation.statistics import FEWEST_SUBJECTS
 
 if TYPE_CHECKING:
     from neurodecode.segments.batches import BatchSource
@@ -72,10 +72,10 @@ def constant(questions: Questions) -> Control:
     """Equal scores for all candidates, ranked like any others."""
     equal = np.broadcast_to(np.float32(0), (len(questions), len(questions.candidate_rows)))
     ranking = rank_matrix(equal, questions.query_identity, questions.candidate_identity)
-    return Control(ranking, *clusters(questions.subjects, questions.query_identity))
+    return Control(ranking, *questions.clusters())
 
 
-def shuffled(scores: Scores, seed: int) -> Control:
+def shuffled(scores: Scores, questions: Questions, seed: int) -> Control:
     """Each query's scores, asked for the segment of another query of its recording.
 
     A decoder that only knows which recording it looks at (drift, noise level, block) scores as well here as it does
@@ -107,15 +107,7 @@ def shuffled(scores: Scores, seed: int) -> Control:
             asked.append(column[partner[other]])
     chosen = np.concatenate(rows)
     ranking = rank_columns(scores.scores, chosen, np.concatenate(asked))
-    subjects = scores.queries["subject"].to_numpy()[chosen]
-    return Control(ranking, *control_clusters(subjects, scores.query_identity[chosen]), {"repeats": repeats})
-
-
-def control_clusters(subjects: np.ndarray, identities: np.ndarray) -> tuple[np.ndarray, str]:
-    """As `clusters`, but over segments when there are few subjects: an interval over three is too short to warn by."""
-    if len(np.unique(subjects)) < FEWEST_SUBJECTS:
-        return np.asarray(identities), "segments"
-    return clusters(subjects, identities)
+    return Control(ranking, *questions.clusters(chosen, FEWEST_SUBJECTS), {"repeats": repeats})
 
 
 @dataclass

@@ -29,7 +29,7 @@ from neurodecode.evaluation.questions import Questions, ask
 from neurodecode.evaluation.ranks import ranks_path, write_ranks, write_scores
 from neurodecode.evaluation.retrieval import Ranking, Scores, examples, histogram, rank, summarise
 from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, training_deviation
-from neurodecode.evaluation.statistics import clusters, compare, metrics_with_intervals, permutation_p_value
+from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, compare, metrics_with_intervals, permutation_p_value
 from neurodecode.files import plain, read_json, write_json
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.scaling import Scalers
@@ -99,7 +99,7 @@ def evaluate(run: Path, settings: EvaluationSettings, split: str = "test", progr
         result["seconds"] = round(time.monotonic() - begin, 2)
         result = plain(result)
         folder = run / "evaluation"
-        write_ranks(ranks_path(run, split), outcome.scores, outcome.ranking, outcome.ridge)
+        write_ranks(ranks_path(run, split), outcome.questions, outcome.ranking, outcome.ridge)
         write_scores(folder / f"{split}_scores.npz", outcome.scores, settings.save_scores)
         write_json(folder / f"{split}.json", result)
     return result
@@ -137,7 +137,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
     correlation = networks(0).feature_scale is not None
     answers = _Figures(questions, settings)
     ranking = rank(scores)
-    cluster, over = clusters(questions.subjects, questions.query_identity)
+    cluster, over = questions.clusters()
     window = sources[0].index.settings.window
     result: dict[str, Any] = {
         "simulated": any(r.simulated for r in sources[0].index.recordings),
@@ -165,7 +165,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
     if "constant" in wanted:
         rows["constant"] = controls.constant(questions)
     if "shuffled" in wanted:
-        rows["shuffled"] = controls.shuffled(scores, settings.seed)
+        rows["shuffled"] = controls.shuffled(scores, questions, settings.seed)
     if "noise" in wanted:
         rows["noise"] = _noise(networks, questions, sources, settings, bar)
     if "ridge" in wanted or "ridge-shifted" in wanted:
@@ -183,7 +183,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
         }
     if ridge is not None:
         result["against_ridge"] = _against_ridge(rows["ridge"].ranking, ranking, questions, settings)
-    result["pooled"] = _pooled(scores, ridge.scores if ridge else None, answers)
+    result["pooled"] = _pooled(scores, ridge.scores if ridge else None, questions, answers)
     result["same_run"] = _same_run(scores, ridge.scores if ridge else None, questions, answers)
     result["rank_histogram"] = histogram(ranking)
     result["examples"] = examples(scores, ranking, settings.examples)
@@ -237,7 +237,7 @@ def _noise(
 
     out = controls.score_all(on_noise, questions, sources, settings, bar.stage("noise", len(questions)))
     ranking = rank(questions.scores(out))
-    return controls.Control(ranking, *controls.control_clusters(questions.subjects, questions.query_identity))
+    return controls.Control(ranking, *questions.clusters(fewest=FEWEST_SUBJECTS))
 
 
 def _against_ridge(
@@ -249,26 +249,28 @@ def _against_ridge(
             ridge,
             network,
             questions.subjects,
-            questions.query_identity,
+            questions.unit,
             metric=metric,
             repeats=settings.bootstrap,
             seed=settings.seed,
         )
+        | {"over": questions.clusters()[1]}
         for metric in ("top10", "match_mismatch")
     }
 
 
-def _pooled(scores: Scores, ridge: Scores | None, answers: _Figures) -> dict[str, Any] | None:
+def _pooled(scores: Scores, ridge: Scores | None, questions: Questions, answers: _Figures) -> dict[str, Any] | None:
     """Figures of same-stimulus pooling; None when no segment was heard twice."""
     found = pooled.pool(scores)
     if found is None:
         return None
     together, sizes = found
-    cluster = together.query_identity
+    # one row a segment, in the order of their identities
+    cluster = questions.unit[np.unique(questions.query_identity, return_index=True)[1]]
     result: dict[str, Any] = {
         "n_queries": len(sizes),
         "windows_per_segment": float(sizes.mean()),
-        "over": "segments",
+        "over": "stretches" if questions.overlapping else "segments",
         "metrics": answers.metrics(rank(together), cluster),
         "controls": {},
     }
@@ -289,7 +291,7 @@ def _same_run(scores: Scores, ridge: Scores | None, questions: Questions, answer
     rows = np.flatnonzero(ranking.pool > 1)  # a run with one segment asks nothing
     if not len(rows):
         return None
-    cluster, over = clusters(questions.subjects[rows], questions.query_identity[rows])
+    cluster, over = questions.clusters(rows)
     result: dict[str, Any] = {
         "n_queries": len(rows),
         "n_candidates": float(np.median(ranking.pool[rows])),

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from neurodecode.segments.windows import WindowIndex
 
 
+STRETCH = 3  # windows; a window then shares signal with its own and one neighbouring stretch at most
+
+
 @dataclass
 class Questions:
     """Queries and candidates of a run, in the order of folds.
@@ -37,6 +40,9 @@ class Questions:
         As in `Scores`.
     overlapping
         Whether windows of one recording overlap in time, so that neighbours resemble each other.
+    unit
+        int [Q]: what is resampled when it is not subjects. Equal = same segment; where windows overlap, same stretch of
+        a stimulus, STRETCH windows long, since neighbouring segments then share most of their signal.
     seen
         Whether every subject that is asked about has training windows in the fold that answers.
     """
@@ -49,6 +55,7 @@ class Questions:
     queries: pd.DataFrame
     candidates: pd.DataFrame
     overlapping: bool
+    unit: np.ndarray
     seen: bool
 
     def __len__(self) -> int:
@@ -58,6 +65,13 @@ class Questions:
     def subjects(self) -> np.ndarray:
         """Name [Q] of each query's subject."""
         return self.queries["subject"].to_numpy()
+
+    def clusters(self, rows: np.ndarray | slice = slice(None), fewest: int = 2) -> tuple[np.ndarray, str]:
+        """What the bootstrap resamples for some queries: their subjects, or units when there are fewer than `fewest`."""
+        subjects = self.subjects[rows]
+        if len(np.unique(subjects)) >= fewest:
+            return subjects, "subjects"
+        return self.unit[rows], "stretches" if self.overlapping else "segments"
 
     def scores(self, matrix: np.ndarray) -> Scores:
         """A matrix [Q, N] with the identity of its rows and columns."""
@@ -92,6 +106,12 @@ def ask(sources: Sequence[BatchSource], split: str) -> Questions:
     queries["fold"] = [sources[number].index.fold_name for number in fold.tolist()]
     subject = index.table["subject"].to_numpy()
     trained = [set(subject[source.index.rows("train")].tolist()) for source in sources]
+    overlapping = _overlap(index, rows)
+    unit = np.arange(len(first))
+    if overlapping:
+        length = STRETCH * index.n_times / index.sfreq
+        places = zip(index.table["stimulus"].to_numpy()[rows[first]], candidates["time"] // length)
+        unit = pd.factorize(pd.Series([f"{index.contents[s]} {place:.0f}" for s, place in places]))[0]
     return Questions(
         rows=rows,
         fold=fold,
@@ -100,7 +120,8 @@ def ask(sources: Sequence[BatchSource], split: str) -> Questions:
         candidate_identity=candidate_identity,
         queries=queries,
         candidates=candidates[["stimulus", "time", "label", "run"]],
-        overlapping=_overlap(index, rows),
+        overlapping=overlapping,
+        unit=unit[np.searchsorted(candidate_identity, identity)],
         seen=all(s in trained[number] for s, number in zip(subject[rows].tolist(), fold.tolist())),
     )
 

@@ -5,7 +5,7 @@ RUN/evaluation/<split>_scores.npz      scores [Q, N], query_identity [Q], candid
 
     first, queries = read_ranks(Path("run-a"))
     second, _ = read_ranks(Path("run-b"))
-    compare(first, second, queries["subject"].to_numpy(), queries["identity"].to_numpy())
+    compare(first, second, queries["subject"].to_numpy(), queries["unit"].to_numpy())
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.errors import NeurodecodeError
+from neurodecode.evaluation.questions import Questions
 from neurodecode.evaluation.retrieval import Ranking, Scores
 from neurodecode.files import atomic_path
 
@@ -43,12 +44,12 @@ def read_ranks(run: Path, split: str = "test") -> tuple[Ranking, pd.DataFrame]:
     return Ranking(*(table[c].to_numpy(np.int64) for c in ("better", "tied", "pool"))), table
 
 
-def write_ranks(path: Path, scores: Scores, ranking: Ranking, ridge: Ranking | None) -> None:
+def write_ranks(path: Path, questions: Questions, ranking: Ranking, ridge: Ranking | None) -> None:
     """Write one row a query; equal rankings give equal bytes."""
     columns = {"better": ranking.better, "tied": ranking.tied, "pool": ranking.pool}
     if ridge is not None:
         columns |= {"ridge_better": ridge.better, "ridge_tied": ridge.tied}
-    table = scores.queries.assign(identity=scores.query_identity, **columns)
+    table = questions.queries.assign(identity=questions.query_identity, unit=questions.unit, **columns)
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
 

@@ -22,7 +22,7 @@ FEWEST_FOR_WILCOXON = 6  # with 5 pairs the two-sided p-value cannot fall below 
 
 
 def clusters(subjects: np.ndarray, identities: np.ndarray) -> tuple[np.ndarray, str]:
-    """What is resampled: (label of each query [Q], `subjects` or `segments`)."""
+    """What a comparison of two runs resamples: (label of each query [Q], `subjects` or `segments`)."""
     if len(np.unique(subjects)) > 1:
         return np.asarray(subjects), "subjects"
     return np.asarray(identities), "segments"

@@ -7,14 +7,30 @@ import pytest
 
 from neurodecode.errors import NeurodecodeError
 from neurodecode.evaluation.baseline import turned_rows
-from neurodecode.evaluation.controls import shuffled
+from neurodecode.evaluation.controls import Control, shuffled
 from neurodecode.evaluation.pooled import pool, pool_random_groups
-from neurodecode.evaluation.retrieval import rank, retrieval_metrics
+from neurodecode.evaluation.questions import Questions
+from neurodecode.evaluation.retrieval import Scores, rank, retrieval_metrics
 from tests.evaluation.test_retrieval import toy
 
 
+def shuffled_toy(scores: Scores) -> Control:
+    n = len(scores.query_identity)
+    identities = scores.query_identity, scores.candidate_identity
+    questions = Questions(
+        *(np.arange(n), np.zeros(n, int), np.arange(len(scores.candidate_identity))),
+        *identities,
+        scores.queries,
+        scores.candidates,
+        overlapping=False,
+        unit=scores.query_identity,
+        seen=True,
+    )
+    return shuffled(scores, questions, seed=0)
+
+
 def test_shuffled_pairs_of_a_perfect_decoder_are_a_hair_below_chance() -> None:
-    control = shuffled(toy(np.eye(40), np.arange(40), np.arange(40)), seed=0)
+    control = shuffled_toy(toy(np.eye(40), np.arange(40), np.arange(40)))
     metrics = retrieval_metrics(control.ranking)
     assert metrics["top1"]["value"] == 0
     assert 0.45 < metrics["match_mismatch"]["value"] < 0.5
@@ -24,20 +40,20 @@ def test_shuffled_pairs_reveal_a_decoder_that_only_knows_the_recording() -> None
     rng = np.random.default_rng(0)
     recording = np.repeat([0, 1, 2, 3], 10)
     matrix = 10.0 * (recording[:, None] == recording[None, :]) + rng.normal(size=(40, 40))
-    control = shuffled(toy(matrix, np.arange(40), np.arange(40), recording), seed=0)
+    control = shuffled_toy(toy(matrix, np.arange(40), np.arange(40), recording))
     assert retrieval_metrics(control.ranking)["match_mismatch"]["value"] > 0.8
 
 
 def test_nobody_is_shuffled_onto_a_copy_of_its_own_segment() -> None:
     identity = np.repeat(np.arange(4), 5)
     matrix = np.eye(4)[identity]
-    control = shuffled(toy(matrix, identity, np.arange(4)), seed=0)
+    control = shuffled_toy(toy(matrix, identity, np.arange(4)))
     assert control.ranking.better.min() == 1  # the right segment is never the one that is asked for
 
 
 def test_a_recording_with_one_segment_cannot_be_shuffled() -> None:
     with pytest.raises(NeurodecodeError, match="shuffled needs a recording with two different segments"):
-        shuffled(toy(np.eye(3), np.arange(3), np.arange(3), recording=np.arange(3)), seed=0)
+        shuffled_toy(toy(np.eye(3), np.arange(3), np.arange(3), recording=np.arange(3)))
 
 
 def test_turned_rows_stay_in_their_recording_and_far_from_their_place() -> None:

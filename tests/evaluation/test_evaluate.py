@@ -199,7 +199,7 @@ def test_scores_and_ranks_are_kept_for_later(written: tuple[Path, dict]) -> None
     again = rank_matrix(stored["scores"], stored["query_identity"], stored["candidate_identity"])
     assert np.array_equal(ranking.better, again.better)
     assert ranking.per_query()["mrr"].mean() == pytest.approx(result["metrics"]["mrr"]["value"])
-    subjects, identities = queries["subject"].to_numpy(), queries["identity"].to_numpy()
+    subjects, identities = queries["subject"].to_numpy(), queries["unit"].to_numpy()
     itself = compare(ranking, ranking, subjects, identities)
     assert itself["difference"] == 0
 
@@ -260,6 +260,24 @@ def test_one_distinct_segment_is_refused() -> None:
     source.index.table.loc[source.index.rows("test"), "identity"] = 5
     with pytest.raises(NeurodecodeError, match=r"test: 154 windows of 1 distinct segment\(s\), retrieval needs 2"):
         ask(folds.sources, "test")
+
+
+def test_one_subject_with_overlapping_windows_is_resampled_by_stretches() -> None:
+    """Neighbouring windows share signal: resampling them one by one would make intervals too short."""
+    questions = ask(toy_folds(noise=1.0, rule="leave-one-run-out", subjects=1).sources, "test")
+    unit, over = questions.clusters()
+    assert over == "stretches"
+    assert len(np.unique(unit)) == 4 * 7  # windows of 3 s start within 58 s of each of four stimuli, 9 s a stretch
+    for number in np.unique(unit):
+        here = questions.queries[unit == number]
+        assert here["stimulus"].nunique() == 1
+        assert here["time"].max() - here["time"].min() <= 9.0
+
+
+def test_several_subjects_are_resampled_and_controls_of_few_by_stretches(planted: Outcome) -> None:
+    assert planted.result["over"] == "subjects"
+    assert planted.result["controls"]["ridge"]["over"] == "subjects"
+    assert planted.result["controls"]["noise"]["over"] == "stretches"
 
 
 def test_a_window_scored_by_two_folds_is_refused() -> None:
