@@ -37,14 +37,19 @@ class Learnt(nn.Module):
 
 
 def toy_folds(
-    noise: float, rule: str = "content", seed: int = 0, training: dict[str, Any] | None = None, **store: int
+    noise: float,
+    rule: str = "content",
+    seed: int = 0,
+    training: dict[str, Any] | None = None,
+    device: str = "cpu",
+    **store: int,
 ) -> Folds:
     """All folds, opened."""
     features = ToyFeatures(seed)
     index = build_windows(toy_store(features, noise, seed=seed + 1, **store), toy_settings(rule))
     sources = []
     for name in index.folds:
-        source = BatchSource(index.fold(name), features)
+        source = BatchSource(index.fold(name), features, None, device)
         source.fit_scalers()
         sources.append(source)
     settings = TrainSettings.model_validate(training or {})
@@ -52,7 +57,7 @@ def toy_folds(
     def network(number: int) -> NetworkDecoder:
         ridge = fit_ridge(sources[number], RidgeSettings(penalties=(1.0,)))
         scale = None if settings.objective.kind == "clip" else torch.ones(3)
-        return NetworkDecoder(Learnt(ridge).eval(), settings, scale)
+        return NetworkDecoder(Learnt(ridge).eval().to(device), settings, scale)
 
     return Folds(sources, network)
 

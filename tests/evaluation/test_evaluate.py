@@ -115,6 +115,15 @@ def test_small_memory_and_small_batches_give_the_same_scores(planted: Outcome) -
     assert "against_ridge" not in outcome.result
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_gives_the_figures_of_the_cpu(planted: Outcome) -> None:
+    outcome = score_folds(toy_folds(noise=12.0, rule="leave-one-run-out", device="cuda"), FAST, "test")
+    assert outcome.scores.scores == pytest.approx(planted.scores.scores, rel=1e-2, abs=1e-2)
+    for name, figure in planted.result["metrics"].items():
+        assert outcome.result["metrics"][name]["value"] == pytest.approx(figure["value"], rel=0.02), name
+
+
 def test_the_figures_are_those_of_the_ranks(planted: Outcome) -> None:
     scores = planted.scores
     ranking = rank_matrix(np.asarray(scores.scores), scores.query_identity, scores.candidate_identity)
