@@ -193,12 +193,17 @@ def print_evaluation(result: dict[str, Any]) -> None:
     from neurodecode.evaluation.tables import evaluation_table
 
     title, columns, rows, notes = evaluation_table(result)
+    console = _console()
+    widths = [max(len(cells[i]) for cells in [columns, *rows]) for i in range(len(columns))]
+    narrow = console.width < sum(widths) + 3 * len(widths) + 1
+    if narrow:  # a table that wraps cannot be read: the intervals stay in the file and in the report
+        rows = [[cell.partition(" [")[0] for cell in row] for row in rows]
+        notes = ["Intervals do not fit this terminal; they stand in the evaluation file and in the report.", *notes]
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i > 0)
     for row in rows:
         table.add_row(*row)
-    console = _console()
     console.print(table)
     for note in notes:
         console.print(note, markup=False)

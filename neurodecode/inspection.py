@@ -36,7 +36,7 @@ def _store(path: Path) -> dict[str, Any]:
     from neurodecode.store.store import Store
 
     cohort = read_json(path / "cohort.json")
-    notes = {r.name: list(r.notes) for r in Store(path).recordings}
+    notes = {r.name: [vars(note) for note in r.notes] for r in Store(path).recordings}
     return {"kind": "store", "path": str(path), **cohort, "notes": notes}
 
 

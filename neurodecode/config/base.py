@@ -123,6 +123,9 @@ def _first_line(cls: type[BaseModel], error: ValidationError) -> str:
         return f"{location} must be given{more}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    if isinstance(problem["input"], dict):
+        # a rule between several settings: its message names them, and the whole block would hide it
+        return f"{location + ': ' if location else ''}{message}{more}"
     return f"{location}: {problem['input']!r} is not allowed: {message}{more}"
 
 
