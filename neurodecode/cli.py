@@ -7,6 +7,7 @@ done; 1 finished, but some recordings failed; 2 bad input or settings (one line;
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,8 @@ import typer
 
 from neurodecode import __version__
 from neurodecode.errors import NeurodecodeError
+
+PIPE_WIDTH = 160  # characters a line where no terminal says how wide it is
 
 app = typer.Typer(
     name="neurodecode",
@@ -44,7 +47,9 @@ class OnError(StrEnum):
 def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    # a file or a pipe has no width: give tables the room they need
+    terminal = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, width=None if terminal else PIPE_WIDTH)
 
 
 def _progress() -> bool:
@@ -201,7 +206,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         notes = ["Intervals do not fit this terminal; they stand in the evaluation file and in the report.", *notes]
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i > 0)
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i > 0, min_width=13 if i == 0 else None)
     for row in rows:
         table.add_row(*row)
     console.print(table)
