@@ -1,0 +1,381 @@
+"""Quantizers: continuous tokens [..., D] -> entries of a finite table, and the indices of those entries.
+
+One interface for all of them::
+
+    quantizer = EmaCodebook(codes=2048, dimension=64)
+    values, codes, loss, usage, perplexity = quantizer(z)  # [..., 64] -> [..., 64], [..., 1], three scalars
+    quantizer.decode(codes)                                # equals values
+
+`EmaCodebook` is the table of the codebook-guided masked encoder (section 4.2 of its specification): unit rows that
+follow the mean of the tokens they win. `FiniteScalar` has no table to learn; `ProductCodebook` gives each part of a
+token a table of its own. All of them compute in float32 also under autocast, keep everything they learn in the state
+dict, learn in training mode only, and keep several processes in step where torch.distributed runs.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import distributed, nn
+from torch.nn import functional
+
+CHUNK = 1 << 24  # inner products held at a time: 64 MB of float32
+KMEANS_STEPS = 10  # as released
+DEAD = 0.03  # share of the mean hits: with decay 0.99 a row that nothing hits falls below it after 350 steps
+
+
+class Quantized(NamedTuple):
+    """What a quantizer returns."""
+
+    values: torch.Tensor
+    """[..., D] entries of the table; the gradient passes straight through to the input."""
+    codes: torch.Tensor
+    """[..., G] int64 indices, one for each of the G tables (one, but for products)."""
+    loss: torch.Tensor
+    """Scalar: what pulls the input to its entry, already weighted; 0 where nothing has to."""
+    usage: torch.Tensor
+    """Scalar: share of the entries that this batch hits (in training the batches of all processes)."""
+    perplexity: torch.Tensor
+    """Scalar: exp of the entropy of those hits; between 1 (collapse) and the number of entries."""
+
+
+class Quantizer(nn.Module, ABC):
+    """Interface of all quantizers.
+
+    Parameters
+    ----------
+    dimension
+        Numbers of a token, D.
+    codes
+        Entries of a table, K.
+    groups
+        Tables, G.
+    """
+
+    def __init__(self, dimension: int, codes: int, groups: int = 1) -> None:
+        super().__init__()
+        self.dimension, self.codes, self.groups = dimension, codes, groups
+
+    def forward(self, z: torch.Tensor) -> Quantized:
+        """Quantize tokens.
+
+        Parameters
+        ----------
+        z
+            [..., D], at least one token.
+
+        Returns
+        -------
+        Quantized
+            Values in float32 (float64 for a float64 module), codes [..., G].
+
+        Raises
+        ------
+        ValueError
+            If the last axis is not D, or there is no token.
+        """
+        if z.shape[-1] != self.dimension or z.numel() == 0:
+            raise ValueError(f"tokens must be [..., {self.dimension}] and at least one, got {tuple(z.shape)}")
+        # half precision would change which entry is nearest, and round an average of steps of one hundredth away
+        with torch.autocast(z.device.type, enabled=False):
+            flat = z.reshape(-1, self.dimension)
+            flat = flat if flat.dtype == torch.float64 else flat.float()
+            found = self.quantize(flat)
+        shape = z.shape[:-1]
+        return found._replace(values=found.values.view(*shape, -1), codes=found.codes.view(*shape, self.groups))
+
+    @abstractmethod
+    def quantize(self, z: torch.Tensor) -> Quantized:
+        """[M, D] -> values [M, D], codes [M, G] and three scalars."""
+
+    @abstractmethod
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Entries of the table: [..., G] -> [..., D]."""
+
+    def count(self, index: torch.Tensor) -> torch.Tensor:
+        """Hits of each entry, [M] -> [K] float; in training over all processes."""
+        counts = torch.bincount(index, minlength=self.codes).float()
+        # processes may evaluate unequal numbers of batches, and a sum would wait for ever
+        return in_step(counts) if self.training else counts
+
+
+class EmaCodebook(Quantizer):
+    """Unit-norm table whose rows follow an average of the tokens they win; no gradient reaches them.
+
+    A token is scaled to unit norm and takes the row with the largest inner product. In training, after the look-up,
+    each row that was hit moves to `decay` row + (1 - decay) mean token, both of unit norm, and is scaled again.
+
+    Two departures from the released code. The table starts from k-means (cosine) over the first `start_tokens` tokens
+    seen in training, collected over as many batches as it takes, where the released code took any first batch, also in
+    evaluation and also with fewer tokens than rows. And a row whose average hits fall under `revive_below` times the
+    mean of all rows is put on a random token of the batch, with its hits set to the mean, so that it has time to win.
+
+    Parameters
+    ----------
+    codes, dimension
+        Rows K and their length D (paper: 2048 x 64).
+    decay
+        Of rows and hits (paper: 0.99).
+    commitment
+        Weight of the mean squared distance between token and row (paper: 1).
+    start_tokens
+        Tokens for k-means, at least K; None takes 4 K, 0 keeps the random rows.
+    revive_below
+        See above; 0 never revives (as published).
+    """
+
+    codebook: torch.Tensor  # [K, D]
+    hits: torch.Tensor  # [K], average hits a step over all processes
+    started: torch.Tensor  # bool scalar
+
+    def __init__(
+        self,
+        codes: int,
+        dimension: int,
+        *,
+        decay: float = 0.99,
+        commitment: float = 1.0,
+        start_tokens: int | None = None,
+        revive_below: float = DEAD,
+    ) -> None:
+        super().__init__(dimension, codes)
+        self.start_tokens = 4 * codes if start_tokens is None else start_tokens
+        if 0 < self.start_tokens < codes:
+            raise ValueError(f"start_tokens is {start_tokens}: k-means of {codes} rows needs as many tokens (or 0)")
+        self.decay, self.commitment, self.revive_below = decay, commitment, revive_below
+        self.register_buffer("codebook", unit(torch.randn(codes, dimension)))
+        self.register_buffer("hits", torch.zeros(codes))
+        self.register_buffer("started", torch.tensor(self.start_tokens == 0))
+        self._started = self.start_tokens == 0  # the buffer's value: reading a CUDA scalar each step would wait for it
+        self._waiting: list[torch.Tensor] = []  # tokens for k-means
+        self.register_load_state_dict_post_hook(_read_started)
+
+    def quantize(self, z: torch.Tensor) -> Quantized:
+        """[M, D] -> values [M, D], codes [M, 1] and three scalars."""
+        z = unit(z.to(self.codebook.dtype))
+        if self.training and not self._started:
+            self._start(z.detach())
+        index = nearest(z.detach(), self.codebook)  # [M]
+        row = self.codebook[index]  # [M, D], a copy: the update below does not reach it
+        counts = self.count(index)  # [K]
+        if self.training and self._started:
+            self._learn(z.detach(), index, counts)
+        loss = self.commitment * functional.mse_loss(z, row)
+        # row + (z - z) is row exactly; the usual z + (row - z) is off by a rounding
+        return Quantized(row + (z - z.detach()), index[:, None], loss, *spread(counts))
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """[..., 1] -> [..., D]."""
+        return self.codebook[codes[..., 0]]
+
+    def in_use(self) -> float:
+        """Share of rows with more hits, on average over about 1 / (1 - decay) steps, than a dead one has.
+
+        Few rows in use is what a collapse looks like: a masked encoder that learns from such a table gets worse than
+        one without any (table 15 of the paper).
+        """
+        return float((self.hits > max(self.revive_below, DEAD) * self.hits.mean()).float().mean())
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def _start(self, z: torch.Tensor) -> None:
+        """Collect tokens [M, D]; once there are enough, put the rows on their k-means."""
+        together = from_all(z)
+        self._waiting.append(together)
+        if sum(map(len, self._waiting)) < self.start_tokens:
+            return
+        tokens = torch.cat(self._waiting)
+        self._waiting = []
+        self.codebook.copy_(kmeans(tokens, self.codes))
+        self.hits.fill_(len(together) / self.codes)
+        self.started.fill_(True)
+        self._started = True
+        from_first(self.codebook)
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def _learn(self, z: torch.Tensor, index: torch.Tensor, counts: torch.Tensor) -> None:
+        """Move the rows towards their tokens [M, D]; put dead rows on tokens."""
+        sums = torch.zeros_like(self.codebook).index_add_(0, index, z)  # [K, D]; no one-hot table [M, K]
+        # the mean is scaled to unit norm, so there is no need to divide by the counts
+        moved = unit(self.decay * self.codebook + (1 - self.decay) * unit(in_step(sums)))
+        self.codebook.copy_(torch.where(counts[:, None] > 0, moved, self.codebook))
+        self.hits.mul_(self.decay).add_(counts.to(self.hits.dtype), alpha=1 - self.decay)
+        if self.revive_below > 0:
+            self._revive(z)
+
+    def _revive(self, z: torch.Tensor) -> None:
+        """Put dead rows on distinct random tokens of z [M, D]; the first process's choice holds for all."""
+        mean = self.hits.mean()
+        dead = self.hits < self.revive_below * mean  # [K]
+        place = dead.cumsum(0) - 1  # [K], the n-th dead row takes the n-th token of a random order
+        dead = dead & (place < len(z))
+        order = torch.randperm(len(z), device=z.device)
+        token = z[order[place.clamp(0, len(z) - 1)]]  # [K, D]
+        self.codebook.copy_(torch.where(dead[:, None], token, self.codebook))
+        # without this the old, low average would call the row dead again in the next step
+        self.hits.copy_(torch.where(dead, mean, self.hits))
+        from_first(self.codebook)
+        from_first(self.hits)
+
+
+class FiniteScalar(Quantizer):
+    """Finite scalar quantization (Mentzer et al. 2024): each number of a token is bounded and rounded to a few levels.
+
+    No table, nothing to learn, nothing to collapse. Entries are the grid points, with coordinates in [-1, 1].
+
+    Parameters
+    ----------
+    levels
+        Values of each of the D numbers; K is their product ((8, 8, 8, 4): 2048).
+    """
+
+    levels: torch.Tensor  # [D]
+    radix: torch.Tensor  # [D]
+
+    def __init__(self, levels: Sequence[int] = (8, 8, 8, 4)) -> None:
+        super().__init__(len(levels), math.prod(levels))
+        if min(levels) < 2:
+            raise ValueError(f"levels are {tuple(levels)}: each must be 2 or more")
+        radix = [math.prod(levels[:i]) for i in range(len(levels))]
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        self.register_buffer("radix", torch.tensor(radix), persistent=False)
+
+    def quantize(self, z: torch.Tensor) -> Quantized:
+        """[M, D] -> values [M, D], codes [M, 1] and three scalars."""
+        top = self.levels - 1  # [D]
+        position = (torch.tanh(z) + 1) / 2 * top  # in [0, top]
+        step = position.detach().round()
+        index = (step.long() * self.radix).sum(1)  # [M]
+        counts = self.count(index)
+        exact = self._point(step, top)
+        smooth = self._point(position, top)
+        return Quantized(exact + (smooth - smooth.detach()), index[:, None], z.new_zeros(()), *spread(counts))
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """[..., 1] -> [..., D]."""
+        step = codes // self.radix % self.levels  # [..., 1] -> [..., D]
+        return self._point(step.float(), self.levels - 1)
+
+    @staticmethod
+    def _point(step: torch.Tensor, top: torch.Tensor) -> torch.Tensor:
+        """Level 0..top -> coordinate in [-1, 1]."""
+        return 2 * step / top - 1
+
+
+class ProductCodebook(Quantizer):
+    """Each of G equal parts of a token has an `EmaCodebook` of its own, so there are K ** G entries (BrainStratify).
+
+    Parameters
+    ----------
+    codes, dimension
+        Rows K of each table; D, a multiple of G.
+    groups
+        Tables, G.
+    settings
+        Of every table, see `EmaCodebook`.
+    """
+
+    def __init__(self, codes: int, dimension: int, groups: int = 4, **settings: Any) -> None:
+        if dimension % groups:
+            raise ValueError(f"dimension is {dimension}: it must be a multiple of groups, {groups}")
+        super().__init__(dimension, codes, groups)
+        self.tables = nn.ModuleList(EmaCodebook(codes, dimension // groups, **settings) for _ in range(groups))
+
+    def quantize(self, z: torch.Tensor) -> Quantized:
+        """[M, D] -> values [M, D], codes [M, G] and three scalars: means over the tables."""
+        parts = [table.quantize(part) for table, part in zip(self._tables(), z.chunk(self.groups, 1))]
+        values, codes, *scalars = zip(*parts)
+        return Quantized(torch.cat(values, 1), torch.cat(codes, 1), *(torch.stack(s).mean() for s in scalars))
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """[..., G] -> [..., D]."""
+        return torch.cat([table.decode(codes[..., g : g + 1]) for g, table in enumerate(self._tables())], -1)
+
+    def in_use(self) -> float:
+        """Share of rows in use, mean over the tables; see `EmaCodebook.in_use`."""
+        return sum(table.in_use() for table in self._tables()) / self.groups
+
+    def _tables(self) -> list[EmaCodebook]:
+        return [table for table in self.tables if isinstance(table, EmaCodebook)]
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    """Scale to norm 1 along the last axis."""
+    return functional.normalize(x, dim=-1)
+
+
+@torch.no_grad()
+def nearest(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Index of the unit row nearest to each token: [M, D], [K, D] -> [M].
+
+    For unit rows the smallest distance is the largest inner product, so no distances are computed, and the products
+    are looked at in pieces, so memory does not grow with M K.
+    """
+    pieces = z.split(max(CHUNK // len(rows), 1))
+    return torch.cat([(piece @ rows.T).argmax(1) for piece in pieces])
+
+
+@torch.no_grad()
+def kmeans(tokens: torch.Tensor, clusters: int, steps: int = KMEANS_STEPS) -> torch.Tensor:
+    """Cosine k-means from distinct random tokens: [M, D] of unit norm -> [clusters, D] of unit norm.
+
+    A cluster that no token is nearest to keeps its place. Needs as many tokens as clusters.
+    """
+    if len(tokens) < clusters:
+        raise ValueError(f"{clusters} clusters need as many tokens, got {len(tokens)}")
+    means = tokens[torch.randperm(len(tokens), device=tokens.device)[:clusters]]
+    for _ in range(steps):
+        index = nearest(tokens, means)
+        sums = torch.zeros_like(means).index_add_(0, index, tokens)
+        hit = torch.bincount(index, minlength=clusters) > 0
+        means = torch.where(hit[:, None], unit(sums), means)
+    return means
+
+
+def spread(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Usage and perplexity of hits [K]."""
+    share = counts / counts.sum()
+    return (counts > 0).to(share.dtype).mean(), torch.exp(torch.special.entr(share).sum())
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def in_step(x: torch.Tensor) -> torch.Tensor:
+    """Sum over all processes."""
+    if _several():
+        x = x.clone()
+        distributed.all_reduce(x)
+    return x
+
+
+def from_first(x: torch.Tensor) -> None:
+    """Overwrite with what the first process has."""
+    if _several():
+        distributed.broadcast(x, 0)
+
+
+def from_all(x: torch.Tensor) -> torch.Tensor:
+    """Rows [M, D] of all processes, whose M may differ, in one tensor that is the same everywhere."""
+    if not _several():
+        return x
+    sizes = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(sizes, torch.tensor([len(x)], device=x.device))
+    longest = int(max(sizes))
+    padded = functional.pad(x, (0, 0, 0, longest - len(x)))
+    parts = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[: int(size)] for part, size in zip(parts, sizes)])
+
+
+def _read_started(module: nn.Module, _: Any) -> None:
+    """After loading a state: what the table's flag says now."""
+    assert isinstance(module, EmaCodebook)
+    module._started = bool(module.started)
+    module._waiting = []
