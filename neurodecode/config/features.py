@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
 
@@ -12,8 +12,9 @@ from neurodecode.config.base import Settings
 class FeatureSettings(Settings):
     """One representation of the stimulus."""
 
-    kind: Literal["mel", "envelope", "array"] = "mel"
-    """mel: log-mel spectrogram; envelope: speech envelope; array: values that came with the recording."""
+    kind: Literal["mel", "envelope", "array", "encoder"] = "mel"
+    """mel: log-mel spectrogram; envelope: speech envelope; array: values that came with the recording; encoder: hidden
+    states of a pretrained speech network."""
     audio_rate: PositiveFloat = 16_000.0
     """Rate at which audio is analysed, Hz."""
     bands: PositiveInt = 120
@@ -38,5 +39,23 @@ class FeatureSettings(Settings):
     """Zero-phase high-pass of the feature, Hz (array and envelope)."""
     rate: PositiveFloat | None = None
     """Frames a second stored for envelope and array; none keeps the native rate (array) or 100 Hz (envelope)."""
+    encoder: str = Field("facebook/wav2vec2-large-xlsr-53", min_length=1)
+    """Encoder only: folder of a saved model, or its name on the Hugging Face hub (wav2vec 2.0, HuBERT, WavLM, Whisper,
+    wav2vec2-BERT and their kin)."""
+    layers: tuple[int, ...] = Field((14, 15, 16, 17, 18), min_length=1)
+    """Hidden states that are averaged: 0 is what enters the first block, -1 what leaves the last (as published in code;
+    the paper's text says the last four)."""
+    context: PositiveFloat | None = 30.0
+    """Audio that one pass of the encoder sees, s; none is the whole recording (Whisper: as much as it can take)."""
+    overlap: float = Field(6.0, ge=0)
+    """At least so many seconds are shared by neighbouring passes, which fade into each other in the middle of them."""
+    random_weights: bool = False
+    """Control: the encoder's architecture with weights that were never trained."""
     dtype: Literal["float32", "float16"] = "float32"
     """Type on disk."""
+
+    @model_validator(mode="after")
+    def _two_passes_at_once(self) -> FeatureSettings:
+        if self.kind == "encoder" and self.context is not None and self.overlap > self.context / 2:
+            raise ValueError(f"overlap {self.overlap:g} s must be at most half of context ({self.context / 2:g} s)")
+        return self

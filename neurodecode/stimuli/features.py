@@ -2,7 +2,8 @@
 
 In: a Store and FeatureSettings. Out: a FeatureStore; one `.npy` a stimulus and an `index.json` that names them with their
 exact rate and t0. The key is a hash of the settings, so two settings never share a folder. A stimulus counts as done when
-its content is the one it was computed from and the array's checksum holds; so a killed run goes on where it stopped.
+its content is the one it was computed from, the array's checksum holds, and the folder of the speech encoder, if there is
+one, holds the encoder that made it; so a killed run goes on where it stopped, and needs no encoder when nothing is missing.
 
     compute_features(Store("store"), FeatureSettings(kind="mel")).get("story-1").values      # [frames, 120]
 """
@@ -20,6 +21,7 @@ from neurodecode.errors import StimulusError
 from neurodecode.files import atomic_path, read_json, sha256_of_array, sha256_of_value, write_json
 from neurodecode.stimuli.arrays import array_feature, filtered
 from neurodecode.stimuli.audio import read_audio
+from neurodecode.stimuli.encoder import SpeechEncoder, encode, fingerprint, load_encoder, release
 from neurodecode.stimuli.envelope import envelope
 from neurodecode.stimuli.feature import Feature
 from neurodecode.stimuli.mel import log_mel
@@ -35,6 +37,7 @@ USED = {  # settings that a kind reads: others do not change its key
     "envelope": ("audio_rate", "bands", "n_fft", "f_min", "f_max", "standardize_audio", "compression", "low_pass")
     + ("high_pass", "rate", "dtype"),
     "array": ("low_pass", "high_pass", "rate", "dtype"),
+    "encoder": ("encoder", "layers", "context", "overlap", "random_weights", "dtype"),
 }
 
 
@@ -96,25 +99,37 @@ def compute_features(store: Store, settings: FeatureSettings, progress: bool = T
     Raises
     ------
     StimulusError
-        If the store has no stimuli, one cannot become this feature, or two have different numbers of dimensions.
+        If the store has no stimuli, one cannot become this feature, or two have different numbers of dimensions; or if
+        the speech encoder is needed and cannot be loaded.
     """
     if not store.stimuli:
         raise StimulusError(f"{store.path}: no stimulus in the store; its events need rows of kind stimulus")
     folder = store.path / "features" / f"{settings.kind}-{feature_key(settings)}"
     done = {n: e for n, e in _read_index(folder, missing_ok=True).items() if n in store.stimuli}
-    waiting = [s for s in store.stimuli.values() if not _is_done(folder, done.get(s.name), s.sha256)]
+    maker = fingerprint(settings.encoder) if settings.kind == "encoder" else None
+    waiting = [s for s in store.stimuli.values() if not _is_done(folder, done.get(s.name), s.sha256, maker)]
+    encoder = None
+    if waiting and settings.kind == "encoder":
+        encoder = load_encoder(settings)
+        done = {n: e for n, e in done.items() if e.get("maker") == encoder.maker}  # never two encoders in one folder
+        waiting = [s for s in store.stimuli.values() if s in waiting or s.name not in done]
     for stimulus in _watched(waiting, f"features {settings.kind}", progress):
-        feature = compute_feature(stimulus, settings)
-        done[stimulus.name] = _write(folder, stimulus, feature)
+        feature = compute_feature(stimulus, settings, encoder)
+        done[stimulus.name] = _write(folder, stimulus, feature) | ({"maker": encoder.maker} if encoder else {})
         _refuse_other_dimension(done, stimulus)
         write_json(folder / INDEX, _index(settings, done))
+    if encoder is not None:
+        del encoder
+        release()
     if not waiting and set(done) != set(_read_index(folder, missing_ok=True)):
         write_json(folder / INDEX, _index(settings, done))  # a stimulus has left the store
     return FeatureStore(folder)
 
 
-def compute_feature(stimulus: StoredStimulus, settings: FeatureSettings) -> Feature:
-    """The feature of one stimulus.
+def compute_feature(
+    stimulus: StoredStimulus, settings: FeatureSettings, encoder: SpeechEncoder | None = None
+) -> Feature:
+    """The feature of one stimulus; `encoder` as `load_encoder` gives it, loaded when it is needed and not given.
 
     Raises
     ------
@@ -124,17 +139,21 @@ def compute_feature(stimulus: StoredStimulus, settings: FeatureSettings) -> Feat
     name = f"stimulus {stimulus.name}"
     if settings.kind == "array":
         if stimulus.kind != "array":
-            raise StimulusError(f"{name}: is audio, not an array; set features.kind to mel or envelope")
+            raise StimulusError(f"{name}: is audio, not an array; set features.kind to mel, envelope or encoder")
         feature = filtered(array_feature(*stimulus.array(), name), settings, name)
     elif stimulus.kind != "audio":
         raise StimulusError(f"{name}: is an array, not audio; set features.kind to array")
+    elif settings.kind == "encoder":
+        encoder = encoder or load_encoder(settings)
+        audio = read_audio(stimulus.path, encoder.sample_rate)
+        feature = encode(audio, encoder, settings, name)
     else:
         audio = read_audio(stimulus.path, settings.audio_rate)
         if settings.kind == "mel":
             feature = log_mel(audio, settings, name)
         else:
             feature = filtered(envelope(audio, settings, name), settings, name)
-    return Feature(feature.values.astype(settings.dtype), feature.rate, feature.t0)
+    return Feature(feature.values.astype(settings.dtype, copy=False), feature.rate, feature.t0)
 
 
 def feature_key(settings: FeatureSettings) -> str:
@@ -164,8 +183,10 @@ def _read_index(folder: Path, missing_ok: bool = False) -> dict[str, Any]:
     raise StimulusError(f"{path}: damaged, or written by another version; run neurodecode features again")
 
 
-def _is_done(folder: Path, entry: dict[str, Any] | None, sha256: str) -> bool:
+def _is_done(folder: Path, entry: dict[str, Any] | None, sha256: str, maker: str | None) -> bool:
     if entry is None or entry["sha256_stimulus"] != sha256:
+        return False
+    if maker is not None and entry.get("maker") != maker:
         return False
     values = _load(folder / entry["file"])
     return values is not None and sha256_of_array(np.asarray(values)) == entry["sha256"]

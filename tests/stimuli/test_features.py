@@ -206,7 +206,7 @@ def test_a_kind_that_does_not_fit_the_stimulus_is_refused(tmp_path: Path) -> Non
     arrays = array_store(tmp_path / "a", x=np.ones((64, 1)))
     with pytest.raises(StimulusError, match="is an array, not audio; set features.kind to array"):
         compute_features(arrays, MEL, progress=False)
-    with pytest.raises(StimulusError, match="is audio, not an array; set features.kind to mel or envelope"):
+    with pytest.raises(StimulusError, match="is audio, not an array; set features.kind to mel, envelope or encoder"):
         compute_features(audio_store(tmp_path / "b", "one"), FeatureSettings(kind="array"), progress=False)
     with pytest.raises(StimulusError, match="has 2 dimensions, x has 1"):
         compute_features(
