@@ -221,3 +221,33 @@ def inside(rows: Sequence[Row], seconds: float, file: str) -> tuple[list[Row], l
     lost = len(rows) - len(kept)
     said = f"{lost} of {len(rows)} events lie outside the recording of {seconds:g} s"
     return kept, [Note(file, said, "they are left out", "warning")] if lost else []
+
+
+def belong_by_time(speech: Sequence[Row], heard: Sequence[Row], file: str) -> list[Note]:
+    """Give words and phones the stimulus that is heard at their onset, and their second of it, in place.
+
+    Parameters
+    ----------
+    speech
+        Rows with `onset`; `stimulus_onset` is kept where it is stated.
+    heard
+        Of `stimulus_rows`.
+    file
+        For the note.
+
+    Returns
+    -------
+    list of Note
+        One, when rows lie where nothing is heard; they belong to no stimulus.
+    """
+    silent = 0
+    for row in speech:
+        found = next((h for h in heard if h["onset"] - 1e-6 <= row["onset"] < h["onset"] + h["duration"]), None)
+        if found is None:
+            silent += 1
+            row |= {"stimulus": "", "stimulus_onset": np.nan}
+            continue
+        row["stimulus"] = found["stimulus"]
+        row.setdefault("stimulus_onset", row["onset"] - found["onset"] + found["stimulus_onset"])
+    said = f"{silent} of {len(speech)} words and phones lie where nothing is heard"
+    return [Note(file, said, "they belong to no stimulus", "warning")] if silent else []
