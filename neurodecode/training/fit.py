@@ -312,6 +312,7 @@ def _quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch, nothing of ours
 
 
 def finished_folds(run: Path) -> list[dict[str, Any]]:
