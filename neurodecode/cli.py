@@ -129,12 +129,14 @@ def preprocess(
 
 
 def _print_summary(out: Path, summary: Any) -> None:
+    from neurodecode.pipeline import issue_line
+
     console = _console()
     console.print(
         f"{out}: {len(summary.done)} prepared, {len(summary.skipped)} already done, {len(summary.failed)} failed"
     )
     for issue in summary.failed:
-        _console(stderr=True).print(f"failed: {issue['file']}: {issue['error']}", markup=False)
+        _console(stderr=True).print(f"failed: {issue_line(issue)}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -264,7 +266,7 @@ def run(
         workers=workers,
         on_error=on_error.value,
         progress=_progress(),
-        say=lambda line: console.print(line, markup=False),
+        say=lambda line: console.print(line, markup=False, soft_wrap=True),
         show=print_evaluation,
     )
     if failed:
@@ -278,7 +280,7 @@ def verify(store: Annotated[Path, typer.Argument(help="A store.")]) -> None:
 
     problems = verify_store(store)
     for problem in problems:
-        _console(stderr=True).print(f"{problem.file}: {problem.what}", markup=False)
+        _console(stderr=True).print(f"{problem.file}: {problem.what}", markup=False, soft_wrap=True)
     if problems:
         raise typer.Exit(2)
     _console().print(f"{store}: every checksum holds")

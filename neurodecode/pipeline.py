@@ -231,10 +231,15 @@ def _store(
     for name, reason in sorted(summary.reasons.items()):
         if reason != "new":
             say(f"  {name} redone: {reason}")
-    failed = [f"{issue['file']}: {issue['error']}" for issue in summary.failed]
+    failed = [issue_line(issue) for issue in summary.failed]
     for line in failed:
         say(f"failed: {line}")
     return failed
+
+
+def issue_line(issue: dict[str, str]) -> str:
+    """One line about a recording that failed; the file is named once."""
+    return issue["error"] if issue["error"].startswith(issue["file"]) else f"{issue['file']}: {issue['error']}"
 
 
 def _signals(store: Path) -> list[str]:

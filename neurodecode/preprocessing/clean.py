@@ -236,7 +236,7 @@ def _info_of(raw: BaseRaw, names: list[str], sfreq: float) -> Info:
     """Info of the kept channels at the stored rate."""
     import mne
 
-    info = mne.pick_info(raw.info, mne.pick_channels(raw.info["ch_names"], names, ordered=True), copy=True)
+    info = mne.pick_info(raw.info, mne.pick_channels(raw.info["ch_names"], names, ordered=True), verbose="error")
     with info._unlock():
         info["sfreq"] = sfreq
         info["lowpass"] = min(info["lowpass"] or sfreq / 2, sfreq / 2)
