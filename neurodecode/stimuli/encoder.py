@@ -29,6 +29,7 @@ from neurodecode.stimuli.feature import Feature
 from neurodecode.stimuli.frames import Intake, intake_of
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_PATIENCE = 20.0  # s to wait for the hub
 SEED = 2036  # of weights that were never trained
 SAMPLE = 1 << 20  # bytes at both ends of a file of weights that tell one from another
 UNUSED = ("masked_spec_embed", "decoder.")  # weights that no hidden state of an encoder depends on
@@ -278,6 +279,9 @@ def _from_hub(name: str, random_weights: bool) -> tuple[Any, Any]:
     except Exception:  # not here, or not whole: the second try says what is wrong
         pass
     try:
+        from huggingface_hub import HfApi
+
+        HfApi().model_info(name, timeout=HUB_PATIENCE)  # without it, each file is asked for again and again for 23 s
         return _load(name, random_weights, local_files_only=False)
     except StimulusError as error:
         raise StimulusError(f"features.encoder: {name}: {error}; use another encoder") from None
