@@ -18,7 +18,7 @@ import typer
 from neurodecode import __version__
 from neurodecode.errors import NeurodecodeError
 
-PIPE_WIDTH = 160  # characters a line where no terminal says how wide it is
+PIPE_WIDTH = 200  # characters a line where no terminal says how wide it is
 
 app = typer.Typer(
     name="neurodecode",
