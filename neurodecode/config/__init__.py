@@ -3,7 +3,7 @@
 from neurodecode.config.base import Settings, apply_overrides, load_settings, parse_yaml, read_yaml, validate
 from neurodecode.config.evaluation import EvaluationSettings
 from neurodecode.config.features import FeatureSettings
-from neurodecode.config.models import ModelSettings
+from neurodecode.config.models import ModelSettings, SpeechSettings
 from neurodecode.config.pipeline import CohortCard, PipelineSettings, PublishedFigure
 from neurodecode.config.preprocessing import PreprocessingSettings
 from neurodecode.config.segments import (
@@ -30,6 +30,7 @@ __all__ = [
     "SegmentSettings",
     "Settings",
     "SimulationSettings",
+    "SpeechSettings",
     "SplitSettings",
     "TrainSettings",
     "TrainingSettings",

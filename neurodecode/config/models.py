@@ -56,3 +56,16 @@ class ModelSettings(Settings):
         if value % 2 == 0:
             raise ValueError("must be odd, for example 3: an even kernel cannot keep the number of samples")
         return value
+
+
+class SpeechSettings(Settings):
+    """A network on the side of the speech, trained together with the one on the side of the brain."""
+
+    kind: Literal["none", "deep_mel"] = "none"
+    """deep_mel: the features pass a convolution stack before they are compared (section 4.7); none: as they are."""
+    outputs: PositiveInt = 768
+    """Dimensions of what is compared (paper: 768)."""
+    hidden: PositiveInt = 320
+    """Channels of the stack (paper: 320)."""
+    depth: PositiveInt = 10
+    """Dilated convolutions (paper: 10)."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
 from neurodecode.config.features import FeatureSettings
-from neurodecode.config.models import ModelSettings
+from neurodecode.config.models import ModelSettings, SpeechSettings
 from neurodecode.config.segments import SegmentSettings
 
 
@@ -65,9 +65,19 @@ class TrainSettings(Settings):
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()
     model: ModelSettings = ModelSettings()
+    speech: SpeechSettings = SpeechSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
     subjects: tuple[str, ...] = ()
     """Only these subjects; empty takes all."""
     seed: int = Field(2036, ge=0)
     """Seed of weights, order and dropout (paper: 2036, 2037, 2038)."""
+
+    @model_validator(mode="after")
+    def _speech_needs_negatives(self) -> TrainSettings:
+        if self.speech.kind != "none" and self.objective.kind != "clip":
+            raise ValueError(
+                f"speech.kind {self.speech.kind} needs objective.kind clip: under {self.objective.kind} both networks "
+                "would agree on a constant"
+            )
+        return self

@@ -119,7 +119,7 @@ def open_folds(run: Path, info: dict[str, Any], settings: EvaluationSettings, pr
 
     def network(number: int) -> NetworkDecoder:
         model, _, _ = load_fold(run, info["folds"][number], device)
-        scale = training_deviation(sources[number]) if by_correlation(settings, training) else None
+        scale = training_deviation(sources[number], model) if by_correlation(settings, training) else None
         return NetworkDecoder(model, training, scale)
 
     return Folds(sources, network)

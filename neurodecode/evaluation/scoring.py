@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from neurodecode.config import EvaluationSettings, TrainSettings
 from neurodecode.evaluation.ridge import standardised
+from neurodecode.models.deep_mel import embed
 from neurodecode.objectives.clip import clip_scores
 from neurodecode.training.data import noise_like
 from neurodecode.training.load import estimate
@@ -60,6 +61,11 @@ class NetworkDecoder:
     feature_scale: Tensor | None = None
     noise: int | None = None
 
+    @property
+    def dimension(self) -> int:
+        """Dimensions of a prepared candidate, or 0 when they are those of the features."""
+        return getattr(getattr(self.model, "speech", None), "n_outputs", 0)
+
     def estimate(self, batch: Batch) -> Tensor:
         """Predicted features [B, F, T]."""
         if self.noise is not None:
@@ -68,6 +74,7 @@ class NetworkDecoder:
 
     def prepare(self, target: Tensor) -> Tensor:
         """[N, F, T], or [N, F T] standardised for the correlation."""
+        target = embed(self.model, target)
         return target if self.feature_scale is None else standardised(target, self.feature_scale.to(target.device))
 
     def score(self, estimate: Tensor, prepared: Tensor) -> Tensor:
@@ -84,11 +91,12 @@ def by_correlation(settings: EvaluationSettings, training: TrainSettings) -> boo
     return training.objective.kind != "clip"
 
 
-def training_deviation(source: BatchSource) -> Tensor:
-    """Deviation [F] of the scaled features over training windows, evenly chosen."""
+@torch.no_grad()
+def training_deviation(source: BatchSource, model: nn.Module) -> Tensor:
+    """Deviation [F] over training windows, evenly chosen, of what the model's estimates are compared with."""
     rows = source.index.rows("train")
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, DEVIATION_WINDOWS).round().astype(int))]
-    deviation = targets(source, rows).double().std((0, 2)).float()
+    deviation = embed(model, targets(source, rows)).double().std((0, 2)).float()
     return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
 
@@ -117,7 +125,8 @@ def fill_scores(
     advance
         Told how many queries were done, in shares of all candidates.
     """
-    width = max(1, int(settings.memory * GIB / (4 * source.dimension * source.n_times * len(decoders))))
+    dimension = max([source.dimension, *(getattr(decoder, "dimension", 0) for decoder in decoders)])
+    width = max(1, int(settings.memory * GIB / (4 * dimension * source.n_times * len(decoders))))
     size = settings.batch_size
     for left in range(0, len(candidate_rows), width):
         part = candidate_rows[left : left + width]

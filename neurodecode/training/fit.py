@@ -24,6 +24,7 @@ from neurodecode.config import TrainSettings
 from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, write_json
 from neurodecode.models.build import build_model, count_parameters
+from neurodecode.models.deep_mel import compared_dimensions, with_speech
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.windows import WindowIndex, build_windows
 from neurodecode.stimuli.features import FeatureStore, compute_features
@@ -46,7 +47,7 @@ class FoldData:
     valid: np.ndarray
     layouts: Any
     n_chans: int
-    n_outputs: int
+    n_features: int
     n_times: int
     sfreq: float
     n_subjects: int
@@ -131,12 +132,13 @@ def train_fold(
     model = build_model(
         settings.model,
         n_chans=data.n_chans,
-        n_outputs=data.n_outputs,
+        n_outputs=compared_dimensions(settings.speech, data.n_features),
         n_times=data.n_times,
         sfreq=data.sfreq,
         n_subjects=data.n_subjects,
         layouts=data.layouts,
     )
+    model = with_speech(model, settings.speech, data.n_features)
     patience, keeper = Patience(training.patience), KeepBestAndLast(folder)
     table = MetricsTable(folder / "metrics.csv")
     _quiet()
@@ -241,7 +243,7 @@ def _prepare(source: BatchSource, folder: Path) -> FoldData:
         valid=index.rows("valid"),
         layouts=source.layouts,
         n_chans=source.layouts.n_chans,
-        n_outputs=source.dimension,
+        n_features=source.dimension,
         n_times=source.n_times,
         sfreq=index.sfreq,
         n_subjects=len(index.subjects),
@@ -261,11 +263,12 @@ def _describe(
         split["per_fold"] = summaries
     sizes: dict[str, Any] = {
         "n_chans": source.layouts.n_chans,
-        "n_outputs": source.dimension,
+        "n_outputs": compared_dimensions(settings.speech, source.dimension),
         "n_times": source.n_times,
         "sfreq": index.sfreq,
     }
     model = build_model(settings.model, **sizes, n_subjects=len(index.subjects), layouts=source.layouts)
+    model = with_speech(model, settings.speech, source.dimension)
     return {
         "schema": run_folder.SCHEMA,
         "name": settings.name,
@@ -273,7 +276,7 @@ def _describe(
         "store": store.path.resolve().as_posix(),
         "store_sha256s": {r.name: r.sha256_signal for r in index.recordings},
         "features": Path(features.path).as_posix(),
-        "sizes": sizes,
+        "sizes": sizes | {"n_features": source.dimension},
         "subjects": index.subjects,
         "recordings": [r.name for r in index.recordings],
         "channel_names": source.layouts.names,

@@ -20,6 +20,7 @@ from neurodecode.config import TrainSettings
 from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import read_json
 from neurodecode.models.build import build_model
+from neurodecode.models.deep_mel import with_speech
 from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.scaling import Scalers
 from neurodecode.segments.windows import build_windows
@@ -54,7 +55,8 @@ def load_fold(
     Returns
     -------
     model
-        In evaluation mode; (signal [B, C, T], subject [B], layout [B]) -> [B, F, T].
+        In evaluation mode; (signal [B, C, T], subject [B], layout [B]) -> [B, F, T]. Candidates are compared with it after
+        `models.deep_mel.embed(model, target)`.
     settings
         Of the run.
     info
@@ -79,6 +81,7 @@ def load_fold(
         n_subjects=len(info["subjects"]),
         layouts=load_layouts(folder),
     )
+    model = with_speech(model, settings.speech, sizes.get("n_features", sizes["n_outputs"]))
     state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
     finished = read_json(folder / "finished.json")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from neurodecode.config import TrainSettings
+from neurodecode.models.deep_mel import embed
 from neurodecode.objectives.clip import ClipLoss, clip_scores, top_k_share
 from neurodecode.objectives.regression import RegressionLoss
 from neurodecode.segments.batches import Batch
@@ -24,7 +25,7 @@ class AlignerTask(L.LightningModule):
     Parameters
     ----------
     model
-        (signal [B, C, T], subject [B], layout [B]) -> estimate [B, F, T].
+        (signal [B, C, T], subject [B], layout [B]) -> estimate [B, F, T]; a network for speech inside it is trained too.
     settings
         Objective and training.
     """
@@ -84,11 +85,11 @@ class AlignerTask(L.LightningModule):
     def _candidates(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Targets [N, F, T] and identities [N] of all processes: negatives do not depend on the number of devices."""
         if self.trainer.world_size == 1:
-            return batch.target, batch.identity
-        # targets are data, so no gradient has to come back through the gathering
+            return embed(self.model, batch.target), batch.identity
+        # targets are data, so no gradient has to come back through the gathering; each process embeds all of them
         target = cast(torch.Tensor, self.all_gather(batch.target))  # [processes, N, F, T]
         identity = cast(torch.Tensor, self.all_gather(batch.identity))
-        return target.flatten(0, 1), identity.flatten(0, 1)
+        return embed(self.model, target.flatten(0, 1)), identity.flatten(0, 1)
 
     def _offset(self, batch: Batch) -> int:
         return 0 if self.trainer.world_size == 1 else self.trainer.global_rank * len(batch)
