@@ -1,6 +1,15 @@
 """Every setting, typed; one file a stage. Imports no other room, neither torch nor mne."""
 
 from neurodecode.config.base import Settings, apply_overrides, load_settings, parse_yaml, read_yaml, validate
+from neurodecode.config.codebook import (
+    ClassifierSettings,
+    CodebookEncoderSettings,
+    MaskedEncoderSettings,
+    MaskedObjectiveSettings,
+    QuantizerSettings,
+    TokenizerObjectiveSettings,
+    TokenizerSettings,
+)
 from neurodecode.config.evaluation import EvaluationSettings
 from neurodecode.config.features import FeatureSettings
 from neurodecode.config.models import ModelSettings, SpeechSettings
@@ -18,20 +27,27 @@ from neurodecode.config.training import ObjectiveSettings, TrainingSettings, Tra
 
 __all__ = [
     "AnchorSettings",
+    "ClassifierSettings",
+    "CodebookEncoderSettings",
     "CohortCard",
     "EvaluationSettings",
     "FeatureSettings",
+    "MaskedEncoderSettings",
+    "MaskedObjectiveSettings",
     "ModelSettings",
     "ObjectiveSettings",
     "PipelineSettings",
     "PreprocessingSettings",
     "PublishedFigure",
+    "QuantizerSettings",
     "ScalingSettings",
     "SegmentSettings",
     "Settings",
     "SimulationSettings",
     "SpeechSettings",
     "SplitSettings",
+    "TokenizerObjectiveSettings",
+    "TokenizerSettings",
     "TrainSettings",
     "TrainingSettings",
     "WindowSettings",

@@ -41,7 +41,7 @@ class CodebookClassifier(nn.Module):
     output
         "logits"; or "sigmoid", as released: the numbers that cross-entropy takes then differ by 1 at most, so no class
         ever gets a probability over e / (e + K - 1), 4.3 % of 61 (the loss cannot fall under 3.139).
-    dropout
+    head_dropout
         Before the last map (paper: none).
     quantizer
         Keep a tokenizer's bottleneck between encoder and head (`vqvae+vq` of the paper, 12 points worse than a random
@@ -60,7 +60,7 @@ class CodebookClassifier(nn.Module):
         *,
         hidden: Sequence[int] = (128,),
         output: str = "logits",
-        dropout: float = 0.0,
+        head_dropout: float = 0.0,
         quantizer: Quantizer | None = None,
         **encoder: Any,
     ) -> None:
@@ -75,8 +75,8 @@ class CodebookClassifier(nn.Module):
         for width in hidden:
             layers += [nn.Linear(n_in, width), nn.ReLU()]
             n_in = width
-        if dropout:
-            layers.append(nn.Dropout(dropout))
+        if head_dropout:
+            layers.append(nn.Dropout(head_dropout))
         layers.append(nn.Linear(n_in, n_outputs))
         if output == "sigmoid":
             layers.append(nn.Sigmoid())

@@ -1,0 +1,74 @@
+"""From settings and the sizes that data have to the networks of the codebook-guided masked encoder.
+
+    tokenizer = build_tokenizer(settings, n_chans=10)
+    masked = build_masked_encoder(settings, n_chans=10, quantizer=tokenizer.bottleneck.quantizer)
+    classifier = build_classifier(settings, n_chans=10, n_outputs=61, n_times=3000)
+
+`n_chans` is a number, or one for each subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neurodecode.config import ClassifierSettings, MaskedEncoderSettings, QuantizerSettings, TokenizerSettings
+from neurodecode.models.codebook.classifier import CodebookClassifier
+from neurodecode.models.codebook.masked import MaskedEncoder
+from neurodecode.models.codebook.tokenizer import CodebookTokenizer
+from neurodecode.models.layers.quantizer import EmaCodebook, FiniteScalar, ProductCodebook, Quantizer
+
+
+def build_quantizer(settings: QuantizerSettings) -> Quantizer:
+    """The table that `settings.kind` names."""
+    if settings.kind == "finite-scalar":
+        return FiniteScalar(settings.levels)
+    learning = settings.model_dump(include={"decay", "commitment", "start_tokens", "revive_below"})
+    if settings.kind == "product":
+        return ProductCodebook(settings.codes, settings.dimension, settings.groups, **learning)
+    return EmaCodebook(settings.codes, settings.dimension, **learning)
+
+
+def build_tokenizer(settings: TokenizerSettings, *, n_chans: int | Sequence[int]) -> CodebookTokenizer:
+    """Stage 1."""
+    return CodebookTokenizer(
+        n_chans,
+        build_quantizer(settings.quantizer),
+        decoder_depth=settings.decoder_depth,
+        **settings.encoder.model_dump(),
+    )
+
+
+def build_masked_encoder(
+    settings: MaskedEncoderSettings, *, n_chans: int | Sequence[int], quantizer: Quantizer
+) -> MaskedEncoder:
+    """Stage 2; `quantizer` is the tokenizer's, which says how many codes there are to predict."""
+    return MaskedEncoder(
+        n_chans,
+        quantizer.codes,
+        quantizer.groups,
+        mask_ratio=settings.mask_ratio,
+        mirror=settings.mirror,
+        **settings.encoder.model_dump(),
+    )
+
+
+def build_classifier(
+    settings: ClassifierSettings,
+    *,
+    n_chans: int | Sequence[int],
+    n_outputs: int,
+    n_times: int,
+    sfreq: float | None = None,
+) -> CodebookClassifier:
+    """Stage 3, untrained: `CodebookClassifier.start_from` takes over what an earlier stage learnt."""
+    return CodebookClassifier(
+        n_chans,
+        n_outputs,
+        n_times,
+        sfreq,
+        hidden=settings.hidden,
+        output=settings.output,
+        head_dropout=settings.head_dropout,
+        quantizer=None if settings.quantizer is None else build_quantizer(settings.quantizer),
+        **settings.encoder.model_dump(),
+    )
