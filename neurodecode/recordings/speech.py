@@ -54,6 +54,20 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(known[:SHOWN]) + more
 
 
+def positive(card: CohortCard, key: str, default: float) -> float:
+    """A number from 0 among the card's options.
+
+    Raises
+    ------
+    RecordingError
+        If it is none.
+    """
+    value = card.options.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise RecordingError(f"{card.name}: options.{key} is {value!r}, allowed are numbers from 0")
+    return float(value)
+
+
 def option(card: CohortCard, key: str, default: str, allowed: Sequence[str]) -> str:
     """A named choice among the card's options.
 
@@ -123,7 +137,7 @@ def load_mat(path: Path, *keys: str, simplify: bool = False) -> dict[str, Any]:
 
 
 def stimulus_rows(
-    heard: Sequence[tuple[str, Path, float, float]], seconds: float
+    heard: Sequence[tuple[str, Path, float, float]], seconds: float, silence: float = 0.0
 ) -> tuple[list[Row], dict[str, Stimulus]]:
     """Rows of kind stimulus.
 
@@ -134,11 +148,14 @@ def stimulus_rows(
         before the recording gives a row at 0 s, so much further into the file.
     seconds
         Length of the recording.
+    silence
+        So many s after a file still count as part of it.
 
     Returns
     -------
     tuple
-        Rows sorted by onset, each cut where the file, the recording, or the time to the next row ends; and the stimuli.
+        Rows sorted by onset, each cut where the file (and the silence after it), the recording, or the time to the next row
+        ends; and the stimuli.
     """
     rows: list[Row] = []
     stimuli: dict[str, Stimulus] = {}
@@ -160,7 +177,7 @@ def stimulus_rows(
             }
         )
     for row, following in zip(rows, [*(later["onset"] for later in rows[1:]), seconds]):
-        row["duration"] = float(min(row["duration"], following - row["onset"]))
+        row["duration"] = float(min(row["duration"] + silence, following - row["onset"]))
     return rows, stimuli
 
 

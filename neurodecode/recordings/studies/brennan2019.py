@@ -29,6 +29,7 @@ from neurodecode.recordings.speech import (
     listed,
     load_mat,
     option,
+    positive,
     refuse_unknown_options,
     sentence_rows,
     stimulus_rows,
@@ -70,7 +71,7 @@ def recordings(card: CohortCard) -> list[RecordingSource]:
     selection = option(card, "selection", "published", SELECTIONS)
     offset = option(card, "trl_offset", "applied", ("applied", "ignored"))
     bads = option(card, "bads", "ignored", ("ignored", "marked"))
-    words = card.options.get("words", WORDS)
+    words = int(positive(card, "words", WORDS))
     root = study_folder(card, TABLE, "proc")
     if not (root / TABLE).is_file():
         raise RecordingError(f"{root / TABLE}: missing; without it no word is known")

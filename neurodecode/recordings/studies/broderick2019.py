@@ -26,6 +26,7 @@ from neurodecode.recordings.speech import (
     listed,
     load_mat,
     option,
+    positive,
     refuse_unknown_options,
     sentence_rows,
     stimulus_rows,
@@ -56,9 +57,7 @@ def recordings(card: CohortCard) -> list[RecordingSource]:
     """
     refuse_unknown_options(card, ("mastoids", "fewest_words"))
     mastoids = option(card, "mastoids", "misc", ("misc", "eeg"))
-    fewest = card.options.get("fewest_words", FEWEST)
-    if not isinstance(fewest, int) or fewest < 0:
-        raise RecordingError(f"{card.name}: options.fewest_words is {fewest!r}, allowed are whole numbers from 0")
+    fewest = int(positive(card, "fewest_words", FEWEST))
     root = study_folder(card, "Natural Speech")
     if not (root / "private").is_dir():
         raise RecordingError(

@@ -1,0 +1,176 @@
+"""Schoffelen 2019: sounds at their audio onset on the clock of the MEG, words of their TextGrid, listeners as published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurodecode.errors import RecordingError
+from neurodecode.recordings.presentation_log import LogRow, read_log
+from neurodecode.recordings.recording import Recording
+from neurodecode.recordings.sources import expand_source
+from neurodecode.recordings.studies import schoffelen2019
+from neurodecode.recordings.textgrid import read_textgrid
+from neurodecode.segments.windows import WindowIndex
+from tests.recordings.studies import schoffelen2019_tree as tree
+from tests.recordings.studies.parts import SENTENCES, card_of, side_of, windows_of
+
+KEPT = [position for position in range(10) if position != tree.NO_ONSET]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tree.build(tmp_path_factory.mktemp("schoffelen"))
+
+
+@pytest.fixture(scope="module")
+def recording(root: Path) -> Recording:
+    return expand_source(card_of("schoffelen2019", root))[0].open()
+
+
+def test_96_listeners_are_left_of_those_there_ever_were() -> None:
+    ever = set(schoffelen2019.LISTENERS) - schoffelen2019.NEVER
+    assert len(ever - schoffelen2019.SKIPPED) == 96
+    assert ever >= schoffelen2019.SKIPPED
+
+
+def test_sources_are_listeners_without_the_skipped_and_without_rest(root: Path) -> None:
+    sources = expand_source(card_of("schoffelen2019", root))
+    assert [s.subject for s in sources] == ["A2002", "A2005"]
+    assert all("auditory" in s.path.name for s in sources)
+    (said,) = [n.found for n in sources[0].open().notes if n.done == "the cohort goes without"]
+    assert said.startswith("94 listeners are not there: A2003, A2004, A2006")
+    assert said.endswith("left out for two runs or NaN, as published: A2011")
+
+
+def test_the_last_folder_that_is_no_rest_is_the_recording(tmp_path: Path) -> None:
+    meg = tmp_path / "sub-A2003" / "meg"
+    for name in ("a_task-auditory_run-1_meg.ds", "a_task-auditory_run-2_meg.ds", "a_task-rest_meg.ds", "z.txt"):
+        (meg / name).mkdir(parents=True)
+    (tmp_path / "stimuli" / "audio_files").mkdir(parents=True)
+    (source,) = expand_source(card_of("schoffelen2019", tmp_path))
+    assert source.path.name == "a_task-auditory_run-2_meg.ds"
+    with pytest.raises(RecordingError, match="0 logs of A2003"):
+        source.open()
+
+
+def test_sounds_begin_at_their_audio_onset_on_the_clock_of_the_meg(recording: Recording) -> None:
+    rows = recording.events[recording.events["kind"] == "stimulus"]
+    # steps of a sample of 1200 Hz, since anchors are triggers
+    assert rows["onset"].to_numpy() == pytest.approx([tree.onset_of(p) for p in KEPT], abs=1 / 1200)
+    assert rows["stimulus"].iloc[0] == "EQ_Ramp_Int2_Int1LPF007"
+    assert rows["stimulus"].iloc[1] == "EQ_Ramp_Int2_Int1LPF186"
+    # 5.5 s of sound, and of the silence after it what the next sound (7 s after) leaves; the last but one has no next
+    assert rows["duration"].iloc[0] == pytest.approx(7.0, abs=2 / 1200)
+    assert rows["duration"].iloc[7] == pytest.approx(8.0)
+    said = " | ".join(note.line() for note in recording.notes)
+    assert "2 logs in one file; the first is read" in said
+    assert "1 of 12 fixations and announcements have no trigger" in said
+    assert "1 negative times; taken as 0" in said
+    assert "1 of 10 sounds without a row 'Audio onset' after them; left out" in said
+    assert "two tables do not agree" not in said
+
+
+def test_only_the_sound_counts_on_request(root: Path) -> None:
+    card = card_of("schoffelen2019", root, options={"silence": 0})
+    rows = expand_source(card)[0].open().events
+    assert rows["duration"][rows["kind"] == "stimulus"].to_numpy() == pytest.approx(5.5)
+    with pytest.raises(RecordingError, match="options.silence is -1, allowed are numbers from 0"):
+        expand_source(card_of("schoffelen2019", root, options={"silence": -1}))
+
+
+def test_words_and_phones_are_those_of_the_textgrid(recording: Recording) -> None:
+    words = recording.events[recording.events["kind"] == "word"]
+    assert words["label"].tolist() == " ".join(SENTENCES[p] for p in KEPT).split()
+    second = words[words["stimulus"] == "EQ_Ramp_Int2_Int1LPF186"]
+    assert second["stimulus_onset"].to_numpy() == pytest.approx(0.5 + 0.4 * np.arange(len(second)))
+    assert second["onset"].to_numpy() == pytest.approx(tree.onset_of(1) + second["stimulus_onset"].to_numpy(), abs=1e-3)
+    phones = recording.events[recording.events["kind"] == "phone"]
+    assert phones["label"].tolist() == [word[0] for word in words["label"]]
+    conditions = words.groupby("stimulus", sort=False)["condition"].first().tolist()
+    assert conditions == ["sentence"] * 5 + ["word_list"] * 4
+
+
+def test_sentences_are_those_of_stimuli_txt(recording: Recording) -> None:
+    rows = recording.events[recording.events["kind"] == "sentence"]
+    assert rows["label"].tolist() == [f"{SENTENCES[p][0].upper()}{SENTENCES[p][1:]}." for p in KEPT]
+
+
+def test_a_lost_trigger_costs_its_own_row_only() -> None:
+    times = np.cumsum([0.0, 4.0, 5.5, 4.2, 6.1, 4.9, 5.3])
+    log = [LogRow("Picture", "FIX", float(t)) for t in times]
+    # the clocks part by 50 parts in a million; the third trigger is missing, one is there too many
+    meg = 100.0 + times * (1 + 5e-5)
+    triggers = [(float(t), 20) for t in np.delete(meg, 2)] + [(101.7, 20)]
+    anchors, notes = schoffelen2019.tie_clocks(log, triggers, Path("a.log"))
+    assert anchors == pytest.approx(np.delete(np.stack([times, meg], 1), 2, axis=0))
+    assert notes[0].found == "1 of 7 fixations and announcements have no trigger"
+    at = schoffelen2019.to_recording(np.array([times[2] + 1.0, times[3] + 1.0]), anchors)
+    assert at == pytest.approx([meg[1] + times[2] - times[1] + 1.0, meg[3] + 1.0])
+
+
+def test_a_log_of_another_recording_is_refused() -> None:
+    log = [LogRow("Picture", "FIX", t) for t in (0.0, 4.0, 9.5, 13.7)]
+    for triggers in ([(1.0, 3)], [], [(50.0, 20)]):
+        with pytest.raises(RecordingError, match="do not belong together"):
+            schoffelen2019.tie_clocks(log, triggers, Path("a.log"))
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    root = tree.build(tmp_path)
+    download = root / "download"
+    (download / "stimuli" / "audio_files" / "EQ_Ramp_Int2_Int1LPF186.wav").unlink()
+    (download / "derivatives" / "phonemes" / "EQ_Ramp_Int2_Int1LPF012.TextGrid").unlink()
+    (download / "stimuli" / "stimuli.txt").unlink()
+    source = expand_source(card_of("schoffelen2019", root))[0]
+    read = source.open()
+    said = " | ".join(note.line() for note in read.notes)
+    assert "1 sounds are not in" in said
+    assert "1 alignments are not there: EQ_Ramp_Int2_Int1LPF012.TextGrid" in said
+    assert "stimuli.txt: missing; sentences are named by their aligned words" in said
+    rows = read.events[read.events["kind"] == "sentence"]
+    assert rows["label"].tolist() == [SENTENCES[p] for p in KEPT if p not in (1, 2)]
+    for path in (download / "stimuli" / "audio_files").glob("*.wav"):
+        path.unlink()
+    with pytest.raises(RecordingError, match="10 rows 'Start File', 1 without an audio onset, 9 whose wav is not in"):
+        source.open()
+
+
+def test_logs_and_textgrids_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("nothing")
+    with pytest.raises(RecordingError, match="no log file of Presentation"):
+        read_log(path)
+    path.write_text("Scenario -\tx\nonly text\n")
+    with pytest.raises(RecordingError, match="no table of events"):
+        read_log(path)
+    path = tmp_path / "a.TextGrid"
+    path.write_text('"ooTextFile"\n"TextGrid"\n0\n5\n<exists>\n')
+    with pytest.raises(RecordingError, match="long text format"):
+        read_textgrid(path)
+
+
+@pytest.fixture(scope="module")
+def index(root: Path, tmp_path_factory: pytest.TempPathFactory) -> WindowIndex:
+    return windows_of(card_of("schoffelen2019", root), tmp_path_factory.mktemp("store"))
+
+
+def test_the_whole_chain_gives_windows_at_the_right_words(index: WindowIndex) -> None:
+    test = index.table[index.table["anchors"] == "test"]
+    assert len(test) > 50
+    for row in test.itertuples():
+        place = tree.NUMBERS.index(int(index.stimuli[row.stimulus][-3:]))
+        assert row.label == SENTENCES[place].split()[round((row.stimulus_time - 0.5) / 0.4)]
+        position = tree.order(index.recordings[row.recording].subject).index(place)
+        assert row.anchor == pytest.approx(tree.onset_of(position) + row.stimulus_time, abs=1e-3)
+    assert {r.signal.shape[0] for r in index.recordings} == {273}
+
+
+def test_every_sentence_is_a_block_of_its_own_whatever_the_order(index: WindowIndex) -> None:
+    fold = index.fold("fold-0")
+    assert len({block.uid for block in index.blocks}) == len(index.blocks) == 10
+    assert {split for split in fold.table["split"] if split} == {"train", "valid", "test"}
+    for row in fold.table[fold.table["split"] != ""].itertuples():
+        assert row.split == side_of(index.blocks[row.block].uid)
