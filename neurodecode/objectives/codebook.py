@@ -66,17 +66,19 @@ class TokenizerLoss(nn.Module):
             raise ValueError(
                 f"reconstruction {tuple(reconstruction.shape)} and target {tuple(target.shape)} differ in shape"
             )
-        error = (reconstruction.float() - target.float()).square()  # [B, C, T]
         if present is None:
-            present = torch.ones(error.shape[:2], dtype=torch.bool, device=error.device)
-        elif present.shape != error.shape[:2]:
-            raise ValueError(f"present must be {tuple(error.shape[:2])}, got {tuple(present.shape)}")
+            present = torch.ones(target.shape[:2], dtype=torch.bool, device=target.device)
+        elif present.shape != target.shape[:2]:
+            raise ValueError(f"present must be {tuple(target.shape[:2])}, got {tuple(present.shape)}")
+        # before the square: the gradient of a masked NaN squared would be 0 x NaN
+        difference = torch.where(present[:, :, None], reconstruction.float() - target.float(), 0)  # [B, C, T]
+        error = difference.square()
         if self.sums == "paper":
             if token_numbers is None:
                 raise ValueError("sums 'paper' needs token_numbers, the numbers of a window's tokens in the quantizer")
-            signal = torch.where(present, error.sum(2), 0).sum(1).mean()
+            signal = error.sum((1, 2)).mean()
             quantizer_loss = quantizer_loss * token_numbers
         else:
-            signal = torch.where(present, error.mean(2), 0).sum() / present.sum()
+            signal = error.mean(2).sum() / present.sum()
         total = self.reconstruction * signal + self.quantizer * quantizer_loss
         return TokenizerLosses(total, signal, quantizer_loss)

@@ -1,0 +1,81 @@
+"""Settings of the codebook-guided masked encoder: presets, comments, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from neurodecode.config import (
+    ClassifierSettings,
+    CodebookEncoderSettings,
+    MaskedEncoderSettings,
+    MaskedObjectiveSettings,
+    QuantizerSettings,
+    Settings,
+    TokenizerObjectiveSettings,
+    TokenizerSettings,
+    load_settings,
+)
+from neurodecode.errors import SettingsError
+from neurodecode.resources import find_yaml
+
+PRESETS = {
+    "duin_tokenizer": TokenizerSettings,
+    "duin_masked": MaskedEncoderSettings,
+    "duin_classifier": ClassifierSettings,
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_the_default_with_a_comment_on_every_key(name: str) -> None:
+    loaded, default = load_settings(PRESETS[name], name, "configs/models"), PRESETS[name]()
+    if name == "duin_tokenizer":
+        assert loaded.quantizer.start_tokens == 4 * default.quantizer.codes  # what none stands for
+        default = default.model_copy(
+            update={"quantizer": default.quantizer.model_copy(update={"start_tokens": 4 * default.quantizer.codes})}
+        )
+    assert loaded == default
+    for line in find_yaml(name, "configs/models").read_text(encoding="utf-8").splitlines():
+        key, colon, value = line.partition(":")
+        if colon and value.strip() and not key.lstrip().startswith("#") and key.strip() != "kind":
+            assert "#" in value, line
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        *PRESETS.values(),
+        CodebookEncoderSettings,
+        QuantizerSettings,
+        TokenizerObjectiveSettings,
+        MaskedObjectiveSettings,
+    ],
+)
+def test_every_setting_says_what_it_is(cls: type[Settings]) -> None:
+    for name, field in cls.model_fields.items():
+        if name not in ("kind", "encoder", "quantizer"):
+            assert field.description, name
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("duin_tokenizer", "encoder.kernels=[18,3,3]", "each must be odd"),
+        ("duin_tokenizer", "encoder.kernels=[19,3]", "must be of one length"),
+        ("duin_tokenizer", "encoder.patch=105", "patch is 105: it must be a multiple"),
+        ("duin_tokenizer", "encoder.filters=[8,8,1]", None),
+        ("duin_tokenizer", "quantizer.start_tokens=100", "start_tokens is 100: k-means of 2048 rows needs as many"),
+        ("duin_tokenizer", "quantizer.decay=1.0", "quantizer.decay: 1.0 is not allowed"),
+        ("duin_tokenizer", "quantizer.codebook=3", "quantizer.codebook is not a setting"),
+        ("duin_masked", "mask_ratio=1", "mask_ratio: 1 is not allowed"),
+        ("duin_classifier", "output=softmax", "should be 'logits' or 'sigmoid'"),
+        ("duin_classifier", "quantizer={kind: product, dimension: 65}", "dimension is 65: it must be a multiple"),
+        ("duin_classifier", "quantizer={kind: finite-scalar, levels: [8, 1]}", "each must be 2 or more"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(name: str, override: str, message: str | None) -> None:
+    if message is None:
+        assert load_settings(PRESETS[name], name, "configs/models", [override]).encoder.width == 10
+        return
+    with pytest.raises(SettingsError, match=message) as error:
+        load_settings(PRESETS[name], name, "configs/models", [override])
+    assert "\n" not in str(error.value)
