@@ -26,6 +26,7 @@ from neurodecode.config import (
     TrainSettings,
     load_settings,
     validate,
+    with_base,
 )
 from neurodecode.config.base import S
 from neurodecode.errors import NeurodecodeError, SettingsError
@@ -110,21 +111,7 @@ def stage_settings(cls: type[S], value: dict[str, Any] | str, kind: str) -> S:
     """Settings given inline, or the name of a preset; inline settings may name a preset to start from as `base`."""
     if isinstance(value, str):
         return load_settings(cls, value, kind)
-    from neurodecode.config import read_yaml
-
-    values = dict(value)
-    base = values.pop("base", None)
-    if base is not None:
-        values = _merge(read_yaml(find_yaml(base, kind)), values)
-    return validate(cls, values, kind)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+    return validate(cls, with_base(value, kind), kind)
 
 
 def run_pipeline(

@@ -1,6 +1,6 @@
 """Every setting, typed; one file a stage. Imports no other room, neither torch nor mne."""
 
-from neurodecode.config.base import Settings, apply_overrides, load_settings, parse_yaml, read_yaml, validate
+from neurodecode.config.base import Settings, apply_overrides, load_settings, parse_yaml, read_yaml, validate, with_base
 from neurodecode.config.codebook import (
     ClassifierSettings,
     CodebookEncoderSettings,
@@ -56,4 +56,5 @@ __all__ = [
     "parse_yaml",
     "read_yaml",
     "validate",
+    "with_base",
 ]

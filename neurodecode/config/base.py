@@ -3,6 +3,8 @@
 YAML (or nothing) in, a frozen pydantic object out::
 
     settings = load_settings(TrainSettings, "demo", kind="configs/training", overrides=["training.epochs=3"])
+
+A file, or settings given inline, may name a preset of the same kind to start from: `base: paper`.
 """
 
 from __future__ import annotations
@@ -99,12 +101,50 @@ def validate(cls: type[S], values: Any, source: str) -> S:
         raise SettingsError(f"{source}: {_first_line(cls, error)}") from None
 
 
+def with_base(values: dict[str, Any], kind: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Settings with those of the preset that their key `base` names beneath them; a base may have a base.
+
+    Parameters
+    ----------
+    values
+        As read from YAML. Mappings are merged key by key; any other value replaces the base's.
+    kind
+        Where presets of that name are looked for, for example `configs/training`.
+    seen
+        Presets that are being read already.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such preset, or a base leads back to itself.
+    """
+    if "base" not in values:
+        return values
+    above = dict(values)
+    base = above.pop("base")
+    if not isinstance(base, str):
+        raise SettingsError(f"base: {base!r} is not allowed: give the name of one {kind} preset")
+    path = find_yaml(base, kind)
+    if str(path.resolve()) in seen:
+        raise SettingsError(f"{path}: its base leads back to itself; a base must end at a preset without one")
+    return _merge(with_base(read_yaml(path), kind, (*seen, str(path.resolve()))), above)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
 def load_settings(cls: type[S], name_or_file: str | Path | None, kind: str, overrides: Sequence[str] = ()) -> S:
-    """Load a preset or YAML file (or defaults, for None), apply overrides, validate."""
+    """Load a preset or YAML file (or defaults, for None) with its base, apply overrides, validate."""
     if name_or_file is None:
         return validate(cls, apply_overrides({}, overrides), "defaults")
     path = find_yaml(name_or_file, kind)
-    return validate(cls, apply_overrides(read_yaml(path), overrides), str(name_or_file))
+    values = with_base(read_yaml(path), kind, (str(path.resolve()),))
+    return validate(cls, apply_overrides(values, overrides), str(name_or_file))
 
 
 def _first_line(cls: type[BaseModel], error: ValidationError) -> str:
