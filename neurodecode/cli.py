@@ -193,6 +193,35 @@ def evaluate(
         print_evaluation(result)
 
 
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="An evaluated run.")],
+    second: Annotated[Path, typer.Argument(help="Another, evaluated on the same windows.")],
+    split: Annotated[str, typer.Option(help="test or valid.")] = "test",
+    metric: Annotated[str, typer.Option(help="Figure to compare, for example top10, mrr, match_mismatch.")] = "top10",
+    as_json: AsJson = False,
+) -> None:
+    """Second run minus first, paired over the windows both answered: difference, 95 % interval, Wilcoxon p."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from neurodecode.evaluation.comparison import compare_runs, comparison_table
+
+    result = compare_runs(first, second, split, metric)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        return
+    title, columns, rows, notes = comparison_table(result)
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i == 2 else "left", no_wrap=i == 2)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    _console().print(table)
+    for note in notes:
+        _console().print(note, markup=False)
+
+
 def print_evaluation(result: dict[str, Any]) -> None:
     """The retrieval table."""
     from rich.table import Table

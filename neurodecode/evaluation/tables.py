@@ -52,6 +52,11 @@ def figure_text(metric: str, value: float | None) -> str:
     return f"{value:.1f}" if metric == "median_rank" else f"{value:.3f}"
 
 
+def signed(metric: str, value: float) -> str:
+    """A difference of figures with its sign."""
+    return f"{value:+.1f}" if metric == "median_rank" else f"{value:+.3f}"
+
+
 def _row(label: str, metrics: dict[str, Any]) -> list[str]:
     return [label, *(_cell(metric, metrics[metric]) for metric in COLUMNS)]
 
@@ -125,7 +130,10 @@ def _ridge_notes(result: dict[str, Any]) -> list[str]:
     notes += [f"Ridge: {note}" for note in ridge["notes"]]
     metric = "top10" if result["n_candidates"] > 10 else "match_mismatch"
     difference = result["against_ridge"][metric]
-    found = f"{COLUMNS[metric]} {difference['difference']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+    found = (
+        f"{COLUMNS[metric]} {signed(metric, difference['difference'])} "
+        f"[{signed(metric, difference['low'])}, {signed(metric, difference['high'])}]"
+    )
     if difference["low"] > 0:
         notes.append(f"The network is above the ridge: {found}.")
     else:
