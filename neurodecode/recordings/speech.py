@@ -181,11 +181,14 @@ def stimulus_rows(
     return rows, stimuli
 
 
-def sentence_rows(words: Sequence[Row], texts: dict[Any, str] | None = None) -> tuple[list[Row], int]:
+def sentence_rows(words: Sequence[Row], texts: dict[tuple[str, float], str] | None = None) -> tuple[list[Row], int]:
     """Sentences out of words.
 
     A sentence begins at its first word (`word_index` 0). One whose first word has no row begins nowhere that is known: it is
     joined to the sentence before it in the same stimulus, so that no border of a split can cut through the missing word.
+
+    All words that a sound holds must be given, also those that the recording ends before: blocks, and with them the split,
+    must be the same for everyone who heard a part of it.
 
     Parameters
     ----------
@@ -193,7 +196,7 @@ def sentence_rows(words: Sequence[Row], texts: dict[Any, str] | None = None) -> 
         Sorted by onset, with `onset`, `duration`, `label`, `stimulus`, `stimulus_onset`, `sequence_id`, `word_index`;
         words without a stimulus are passed over.
     texts
-        Text of a sentence by `sequence_id`; without it the words that are there, joined by spaces.
+        Text of a sentence by `stimulus` and `sequence_id`; without it the words that are there, joined by spaces.
 
     Returns
     -------
@@ -209,7 +212,7 @@ def sentence_rows(words: Sequence[Row], texts: dict[Any, str] | None = None) -> 
         key = (word["stimulus"], word["sequence_id"])
         first = word["word_index"] == 0
         end = word["onset"] + (word["duration"] if np.isfinite(word["duration"]) else 0.0)
-        text = str(word["label"]) if texts is None else texts[word["sequence_id"]]
+        text = str(word["label"]) if texts is None else texts[key]
         if first or not rows or rows[-1]["stimulus"] != word["stimulus"]:
             rows.append(
                 {

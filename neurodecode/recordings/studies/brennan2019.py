@@ -39,6 +39,7 @@ from neurodecode.recordings.tables import number, read_text
 
 TABLE = "AliceChapterOne-EEG.csv"
 AUDIO = "DownTheRabbitHoleFinal_SoundFile{}.wav"
+STIMULUS = "alice-{:02d}"
 FILE = re.compile(r"^S(\d+)\.mat$")
 WORDS = 2129
 ELECTRODES = tuple(str(n) for n in range(1, 62) if n != 29)  # 29 is the reference of the recording
@@ -140,12 +141,14 @@ def open_recording(source: RecordingSource) -> Recording:
     heard, more = _sounds(words, root / "audio", table, proc_file.name)
     notes += more
     stimuli_rows, stimuli = stimulus_rows([(n, p, onset, 0.0) for n, p, onset in heard], seconds)
+    # out of all words of the table, also those without a time here: its sentences are those of all listeners
+    begins = {name: onset for name, _, onset in heard if name in stimuli}
+    sentences, joined = sentence_rows(_spoken(story, begins))
     words, more = inside(words, seconds, proc_file.name)
     notes += more
-    sentences, joined = sentence_rows(words)
     if joined:
         said = f"{joined} sentences without their first word"
-        notes.append(Note(proc_file.name, said, "joined to the sentence before"))
+        notes.append(Note(table.name, said, "joined to the sentence before"))
     return Recording(
         raw,
         events_table([*stimuli_rows, *sentences, *words]),
@@ -309,6 +312,27 @@ def _words(
     return sorted(rows, key=lambda row: row["onset"]), notes
 
 
+def _spoken(story: dict[int, Row], begins: dict[str, float]) -> list[Row]:
+    """All words of the sounds that are known, at the second at which the table has them, sorted."""
+    rows = []
+    for order in sorted(story):
+        word = story[order]
+        name = STIMULUS.format(int(word["Segment"]))
+        if name in begins:
+            rows.append(
+                {
+                    "onset": begins[name] + word["onset"],
+                    "duration": max(word["offset"] - word["onset"], 0.0),
+                    "label": word["word"],
+                    "stimulus": name,
+                    "stimulus_onset": word["onset"],
+                    "sequence_id": word["Sentence"],
+                    "word_index": word["Position"] - 1,
+                }
+            )
+    return sorted(rows, key=lambda row: float(row["onset"]))
+
+
 def _sounds(words: list[Row], folder: Path, table: Path, file: str) -> tuple[list[tuple[str, Path, float]], list[Note]]:
     """(name, file, s of the recording at which it begins) of each segment; words get their stimulus, in place.
 
@@ -320,7 +344,7 @@ def _sounds(words: list[Row], folder: Path, table: Path, file: str) -> tuple[lis
         members = [row for row in words if row["segment"] == segment]
         begin = float(np.median([row["onset"] - row["inside"] for row in members]))
         path = folder / AUDIO.format(int(segment))
-        name = f"alice-{int(segment):02d}"
+        name = STIMULUS.format(int(segment))
         if path.is_file():
             heard.append((name, path, begin))
         else:

@@ -16,6 +16,7 @@ import numpy as np
 
 from neurodecode.config import CohortCard
 from neurodecode.errors import RecordingError
+from neurodecode.recordings.events import audio_seconds
 from neurodecode.recordings.formats import refuse_pointer
 from neurodecode.recordings.recording import Note, Recording, RecordingSource, events_table
 from neurodecode.recordings.speech import (
@@ -113,15 +114,18 @@ def open_recording(source: RecordingSource) -> Recording:
     if source.run in DOUBTFUL:
         notes.append(Note(aligned.name, DOUBTFUL[source.run], "read as it is", "warning"))
 
-    heard, stimuli = stimulus_rows([(f"oldman-{source.run}", audio, 0.0, 0.0)], seconds)
+    name = f"oldman-{source.run}"
+    heard, stimuli = stimulus_rows([(name, audio, 0.0, 0.0)], seconds)
     speech, more = _alignment(aligned)
     notes += more
+    words = [row for row in speech if row["kind"] == "word"]
+    texts, more = _place_in_sentences(words, name, transcript, aligned, int(str(options.get("fewest_words", FEWEST))))
+    notes += more
+    # every word of the run, whatever the recording holds of it: its sentences are those of all listeners
+    sentences, joined = sentence_rows([{**word, "stimulus": name} for word in words], texts)
+    sentences = [row for row in sentences if row["stimulus_onset"] < audio_seconds(audio)]
     speech, more = inside(speech, seconds, aligned.name)
     notes += more + belong_by_time(speech, heard, aligned.name)
-    words = [row for row in speech if row["kind"] == "word"]
-    texts, more = _place_in_sentences(words, transcript, aligned, int(str(options.get("fewest_words", FEWEST))))
-    notes += more
-    sentences, joined = sentence_rows(words, texts)
     if joined:
         said = f"the first word of {joined} sentences has no time"
         notes.append(Note(aligned.name, said, "joined to the sentence before"))
@@ -227,9 +231,9 @@ def _plain(word: str) -> str:
 
 
 def _place_in_sentences(
-    words: list[Row], transcript: Path, aligned: Path, fewest: int
-) -> tuple[dict[Any, str], list[Note]]:
-    """Give each word its sentence and its place in it, in place; returns the texts by number.
+    words: list[Row], name: str, transcript: Path, aligned: Path, fewest: int
+) -> tuple[dict[tuple[str, float], str], list[Note]]:
+    """Give each word its sentence and its place in it, in place; returns the texts by stimulus and number.
 
     Aligned words and words of the transcript are matched in order. A word that finds no match stands in the sentence of the
     word before it, at no known place (NaN).
@@ -251,4 +255,4 @@ def _place_in_sentences(
     lost = len(words) - len(matched)
     said = f"{lost} of {len(words)} words do not stand in {transcript.name}"
     notes = [Note(aligned.name, said, "they join the sentence of the word before", "warning")] if lost else []
-    return {float(number): text for number, text in enumerate(texts)}, notes
+    return {(name, float(number)): text for number, text in enumerate(texts)}, notes

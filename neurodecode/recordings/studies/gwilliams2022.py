@@ -116,17 +116,17 @@ def open_recording(source: RecordingSource) -> Recording:
 
     rows, more = _events(table)
     notes += more
-    rows, more = inside(rows, seconds, table.name)
-    notes += more
-    sounds = [row for row in rows if row["kind"] == "sound"]
+    sounds = [row for row in rows if row["kind"] == "sound" and 0 <= row["onset"] < seconds]
     audio, more = _audio(sounds, root / "stimuli" / "audio", table)
     notes += more
     heard = [(row["sound"], audio[row["sound"]], row["onset"], row["start"]) for row in sounds if row["sound"] in audio]
     stimuli_rows, stimuli = stimulus_rows(heard, seconds)
-    speech = sorted((row for row in rows if row["kind"] != "sound"), key=lambda row: row["onset"])
-    notes += _belong(speech, sounds, set(stimuli), table.name)
-    words = [row for row in speech if row["kind"] == "word"]
-    sentences, joined = sentence_rows(words)
+    speech = [row for row in rows if row["kind"] != "sound"]
+    spoken, more = _belong(speech, sounds, set(stimuli), table.name)
+    notes += more
+    sentences, joined = sentence_rows(spoken)
+    speech, more = inside(sorted(speech, key=lambda row: row["onset"]), seconds, table.name)
+    notes += more
     if joined:
         said = f"{joined} sequences without a word of index 0"
         notes.append(Note(table.name, said, "joined to the sequence before"))
@@ -274,32 +274,43 @@ def _audio(sounds: list[Row], folder: Path, table: Path) -> tuple[dict[str, Path
     files = {path.stem.lower(): path for path in sorted(folder.glob("*")) if path.suffix.lower() == ".wav"}
     absent = [name for name in wanted if name not in files]
     if len(absent) == len(wanted):
-        what = f"none of {listed(wanted)} is in {folder}" if wanted else "no row of kind sound"
-        raise RecordingError(f"{table}: {what}; download the stimuli of the study too")
+        if not wanted:
+            raise RecordingError(f"{table}: no row of kind sound lies inside the recording; get both again")
+        raise RecordingError(f"{table}: none of {listed(wanted)} is in {folder}; download the stimuli of the study too")
     said = f"{len(absent)} sounds are not in {folder}: {listed(absent)}"
     notes = [Note(table.name, said, "their words belong to no stimulus", "warning")] if absent else []
     return {name: files[name] for name in wanted if name in files}, notes
 
 
-def _belong(speech: list[Row], sounds: list[Row], known: set[str], file: str) -> list[Note]:
+def _belong(speech: list[Row], sounds: list[Row], known: set[str], file: str) -> tuple[list[Row], list[Note]]:
     """Give words and phones the stimulus they name and their second of it, in place.
 
-    A row must lie where its wav says, counted from the sound row of that name before it; else it belongs to none.
+    A row must lie where its wav says, counted from a sound row of that name; else it belongs to none.
+
+    Returns
+    -------
+    tuple
+        All words of the sounds that are known, in the order in which the wav files have them, and notes.
     """
-    begins: dict[str, list[tuple[float, float]]] = {}
+    begins: dict[str, list[float]] = {}
     for row in sounds:
-        begins.setdefault(row["sound"], []).append((row["onset"], row["start"]))
+        begins.setdefault(row["sound"], []).append(row["onset"] - row["start"])
+    spoken: list[Row] = []
     astray, parted = 0, 0.0
     for row in speech:
         row |= {"stimulus": "", "stimulus_onset": np.nan}
         if row["sound"] not in known:
             continue
-        gaps = [abs(row["onset"] - (onset + row["start"] - start)) for onset, start in begins[row["sound"]]]
-        if min(gaps) > FAR:
+        stated = min((begin + row["start"] for begin in begins[row["sound"]]), key=lambda at: abs(row["onset"] - at))
+        gap = abs(row["onset"] - stated)
+        belongs = {"stimulus": row["sound"], "stimulus_onset": row["start"]}
+        if gap > FAR:
             astray += 1
-            continue
-        parted = max(parted, min(gaps))
-        row |= {"stimulus": row["sound"], "stimulus_onset": row["start"]}
+        else:
+            parted = max(parted, gap)
+            row |= belongs
+        if row["kind"] == "word":
+            spoken.append({**row, **belongs, "onset": stated if gap > FAR else row["onset"]})
     notes = []
     if astray:
         said = f"{astray} of {len(speech)} words and phones lie more than {FAR} s from where their wav has them"
@@ -307,4 +318,4 @@ def _belong(speech: list[Row], sounds: list[Row], known: set[str], file: str) ->
     if parted > TOLERANCE:
         said = f"times in the recording and in the wav part by up to {parted:.3f} s"
         notes.append(Note(file, said, "each is taken as stated", "warning"))
-    return notes
+    return sorted(spoken, key=lambda row: row["onset"]), notes

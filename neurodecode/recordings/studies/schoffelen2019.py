@@ -336,7 +336,7 @@ def _speech(sounds: list[Row], root: Path, file: str) -> tuple[list[Row], list[R
     files: list[Path] = []
     absent: list[str] = []
     unknown = 0
-    texts: dict[float, str] = {}
+    texts: dict[tuple[str, float], str] = {}
     for sequence, sound in enumerate(sounds):
         path = root / "derivatives" / "phonemes" / f"{sound['stimulus']}.TextGrid"
         if not path.exists() and not path.is_symlink():
@@ -363,7 +363,7 @@ def _speech(sounds: list[Row], root: Path, file: str) -> tuple[list[Row], list[R
         said = " ".join(text for _, _, text in tiers.get(WORDS, []) if text != "<p:>")
         found = known.get(_key(said), "")
         unknown += not found
-        texts[float(sequence)] = found or said
+        texts[str(sound["stimulus"]), float(sequence)] = found or said
     if absent:
         said = f"{len(absent)} alignments are not there: {listed(absent)}"
         notes.append(Note(file, said, "no words of these sounds", "warning"))

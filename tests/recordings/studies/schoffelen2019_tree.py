@@ -62,7 +62,7 @@ def build(root: Path) -> Path:
 
 def raw(listener: str) -> mne.io.BaseRaw:
     """273 gradiometers of a CTF system, a reference, and the trigger channel."""
-    names = [f"{name}-2908" for name in mne.channels.read_layout("CTF-275").names[:273]]
+    names = [f"{name.split('-')[0]}-2908" for name in mne.channels.read_layout("CTF-275").names[:273]]
     info = mne.create_info(["BG1-2908", "UPPT001", *names], RATE, ["ref_meg", "stim"] + ["mag"] * 273)
     angles = np.linspace(0, 6 * np.pi, 273)
     with info._unlock():

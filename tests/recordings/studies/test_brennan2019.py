@@ -101,6 +101,8 @@ def test_words_are_joined_to_the_table_by_their_order(root: Path) -> None:
     words = late.events[late.events["kind"] == "word"]
     assert words["label"].tolist() == [row["Word"] for row in tree.story()[:-5]]
     assert any(f"{COUNT - 5} of {COUNT} words have a time" in note.found for note in late.notes)
+    # the sentences, and with them the split, are those of everyone else
+    assert late.events["label"][late.events["kind"] == "sentence"].tolist() == tree.TEXTS
 
 
 def test_stated_bad_channels_are_named_and_marked_on_request(root: Path, recording: Recording) -> None:
@@ -165,6 +167,8 @@ def test_the_whole_chain_gives_windows_at_the_right_words(index: WindowIndex) ->
         assert row.label == spoken[round((row.stimulus_time - 0.5) / 0.4)]
         assert row.anchor == pytest.approx(tree.BEGINS[segment - 1] + row.stimulus_time, abs=1e-6)
     assert {r.signal.shape[0] for r in index.recordings} == {60}
+    # every sensor has a place on the plane that the network attends to
+    assert [int(np.isfinite(r.channels["x2d"]).sum()) for r in index.recordings] == [60] * len(index.recordings)
 
 
 def test_the_split_follows_the_text_of_the_blocks(index: WindowIndex) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 
 from neurodecode.config import CohortCard
 from neurodecode.errors import RecordingError
@@ -111,6 +112,20 @@ def test_options_and_missing_pieces_are_refused_in_one_line(root: Path, tmp_path
         expand_source(card(tmp_path))[0].open()
 
 
+def test_a_recording_cut_short_has_the_sentences_of_the_others(tmp_path: Path, recording: Recording) -> None:
+    root = tree.build(tmp_path)
+    path = root / "download" / "Natural Speech" / "EEG" / "Subject2" / "Subject2_Run1.mat"
+    values = {key: value for key, value in scipy.io.loadmat(path).items() if not key.startswith("__")}
+    cut = {"eegData": values["eegData"][: 20 * 128], "mastoids": values["mastoids"][: 20 * 128]}
+    scipy.io.savemat(path, values | cut)
+    short = expand_source(card(root))[2].open()
+    columns = ["label", "stimulus", "stimulus_onset", "onset"]
+    sentences = [r.events[r.events["kind"] == "sentence"][columns] for r in (recording, short)]
+    assert sentences[0].values.tolist() == sentences[1].values.tolist()
+    assert short.events["onset"][short.events["kind"] == "word"].max() < 20
+    assert short.events["duration"][short.events["kind"] == "stimulus"].tolist() == [20.0]
+
+
 def test_sentences_end_at_stops_before_capitals_and_at_paragraphs() -> None:
     text = '"Where?" he asked.\n"Far out," the man said. He was\ntired\n\nthen 3.5 went. “Go!” “No.”'
     assert sentences_of(text) == [
@@ -136,6 +151,8 @@ def test_the_whole_chain_gives_windows_at_the_right_words(index: WindowIndex) ->
         assert row.label == tree.spoken(run)[round(row.anchor, 3)]
         assert row.stimulus_time == pytest.approx(row.anchor)
     assert {r.signal.shape[0] for r in index.recordings} == {128}
+    # every sensor has a place on the plane that the network attends to
+    assert [int(np.isfinite(r.channels["x2d"]).sum()) for r in index.recordings] == [128] * len(index.recordings)
 
 
 def test_the_split_follows_the_text_of_the_blocks(index: WindowIndex) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,40 @@ def test_rows_that_cannot_be_trusted_are_counted(tmp_path: Path) -> None:
     assert "onset and sample differ by up to 3" in said or "differ by up to" in said
 
 
+def test_a_recording_cut_short_has_the_sentences_of_the_others(tmp_path: Path) -> None:
+    root = tree.build(tmp_path, (("A0001", "0", "0"),))
+    (source,) = expand_source(card_of("gwilliams2022", root))
+    whole = source.open().events
+    tree.raw().crop(tmax=35.0).save(source.path, overwrite=True, verbose="error")
+    short = source.open().events
+    columns = ["label", "stimulus", "stimulus_onset", "onset"]
+    sentences = [events[events["kind"] == "sentence"][columns] for events in (whole, short)]
+    assert sentences[0].values.tolist() == sentences[1].values.tolist()
+    assert short["onset"][short["kind"] == "word"].max() < 35
+    assert short["duration"][short["kind"] == "stimulus"].tolist() == pytest.approx([22.0, 9.501])
+
+
+@pytest.mark.shared_data
+def test_a_real_kit_file_is_read_in_the_place_of_the_stand_in(shared_data: Path, tmp_path: Path) -> None:
+    root = tree.build(tmp_path, (("A0001", "0", "0"),))
+    stand_in = next(root.rglob("*_meg.fif"))
+    kit = shared_data / "formats" / "kit" / "tests" / "data" / "test.sqd"
+    shutil.copyfile(kit, stand_in.with_suffix(".con"))
+    stand_in.unlink()
+    (source,) = expand_source(card_of("gwilliams2022", root))
+    assert source.path.suffix == ".con"
+    with pytest.raises(RecordingError, match="no row of kind sound lies inside the recording"):
+        source.open()  # it is shorter than the 2 s before the first sound
+    table = next(root.rglob("*_events.tsv"))
+    table.write_text(table.read_text().replace("\n2.0\t", "\n0.0\t", 1))
+    recording = source.open()
+    # another system, and a few seconds long: it is read, and what differs from the study is said
+    assert recording.raw.get_channel_types().count("ref_meg") == 3
+    said = " | ".join(note.line() for note in recording.notes)
+    assert "MEG channels, the study has 208" in said
+    assert "events lie outside the recording" in said
+
+
 def test_cells_are_read_as_literals_only() -> None:
     said = parse_trial_type("{'word': \"don't\", 'pronounced': nan, 'word_index': 3.0, 'start': -1.5}")
     assert said["word"] == "don't"
@@ -141,6 +176,8 @@ def test_the_whole_chain_gives_windows_at_the_right_words(index: WindowIndex) ->
         assert row.anchor == pytest.approx(tree.SOUNDS[k] + row.stimulus_time)
         assert row.start == round((row.anchor - 0.5) * 120)
     assert index.subjects == ["A0001", "A0002"]
+    # every sensor has a place on the plane that the network attends to
+    assert [int(np.isfinite(r.channels["x2d"]).sum()) for r in index.recordings] == [208] * len(index.recordings)
 
 
 def test_the_signal_of_a_window_is_that_of_its_seconds(index: WindowIndex) -> None:

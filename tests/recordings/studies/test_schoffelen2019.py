@@ -166,6 +166,8 @@ def test_the_whole_chain_gives_windows_at_the_right_words(index: WindowIndex) ->
         position = tree.order(index.recordings[row.recording].subject).index(place)
         assert row.anchor == pytest.approx(tree.onset_of(position) + row.stimulus_time, abs=1e-3)
     assert {r.signal.shape[0] for r in index.recordings} == {273}
+    # every sensor has a place on the plane that the network attends to
+    assert [int(np.isfinite(r.channels["x2d"]).sum()) for r in index.recordings] == [273] * len(index.recordings)
 
 
 def test_every_sentence_is_a_block_of_its_own_whatever_the_order(index: WindowIndex) -> None:
