@@ -385,6 +385,21 @@ class TestEveryStage:
         pairs = [(one, two)] if isinstance(one, torch.Tensor) else list(zip(one, two))
         assert all(torch.equal(a, b) for a, b in pairs)
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("stage", [tokenizer, masked, classifier])
+    def test_compiles(self, stage) -> None:
+        model = stage(**STILL).eval()
+        compiled = torch.compile(model, backend="aot_eager")
+        arguments = (*some_input(), random_mask(B, N)) if stage is masked else some_input()
+        with torch.no_grad():
+            one, two = compiled(*arguments), model(*arguments)
+        if not isinstance(one, torch.Tensor):
+            one, two = one[0], two[0]
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+        model.train()
+        out = compiled(*arguments)
+        (out if isinstance(out, torch.Tensor) else out[0]).sum().backward()
+
     def test_targets_come_from_evaluation_mode_only(self) -> None:
         model = tokenizer()
         with pytest.raises(RuntimeError, match="evaluation mode only"):
