@@ -264,7 +264,8 @@ def tie_clocks(log: list[LogRow], triggers: list[tuple[float, int]], file: Path)
         said = f"{len(rows) - len(anchors)} of {len(rows)} fixations and announcements have no trigger"
         notes.append(Note(file.name, said, "times go by the one before", "warning"))
     if len(anchors) < FEW:
-        notes.append(Note(file.name, f"{len(anchors)} triggers tie the log to the recording", "few", "warning"))
+        said = f"only {len(anchors)} triggers tie the log to the recording (fewer than {FEW})"
+        notes.append(Note(file.name, said, "times go by them", "warning"))
     if len(anchors) > 1:
         log_span, span = np.ptp(anchors, axis=0)
         if abs(span - log_span) > DRIFT * log_span + CLOSE:
