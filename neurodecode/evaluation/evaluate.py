@@ -30,6 +30,7 @@ from neurodecode.evaluation.ranks import ranks_path, write_ranks, write_scores
 from neurodecode.evaluation.retrieval import Ranking, Scores, examples, histogram, rank, summarise
 from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, training_deviation
 from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, compare, metrics_with_intervals, permutation_p_value
+from neurodecode.evaluation.words import word_figures
 from neurodecode.files import plain, read_json, write_json
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.scaling import Scalers
@@ -185,6 +186,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
         result["against_ridge"] = _against_ridge(rows["ridge"].ranking, ranking, questions, settings)
     result["pooled"] = _pooled(scores, ridge.scores if ridge else None, questions, answers)
     result["same_run"] = _same_run(scores, ridge.scores if ridge else None, questions, answers)
+    result["words"] = _words(scores, questions, sources[0], networks(0), settings, split)
     result["rank_histogram"] = histogram(ranking)
     result["examples"] = examples(scores, ranking, settings.examples)
     return Outcome(result, questions, scores, ranking, rows["ridge"].ranking if ridge else None)
@@ -303,6 +305,24 @@ def _same_run(scores: Scores, ridge: Scores | None, questions: Questions, answer
         linear = rank(ridge, pools).take(rows)
         result["controls"]["ridge"] = {"metrics": answers.metrics(linear, cluster)}
     return result
+
+
+def _words(
+    scores: Scores,
+    questions: Questions,
+    source: BatchSource,
+    network: NetworkDecoder,
+    settings: EvaluationSettings,
+    split: str,
+) -> dict[str, Any] | None:
+    """Figures over words; None unless windows are anchored at words and scores are logarithms of probabilities."""
+    anchors = source.index.settings.test_anchors if split == "test" else source.index.settings.train_anchors
+    at_words = anchors.kind == "event" and anchors.event == "word"
+    if not at_words or network.settings.objective.kind == "mse" or network.feature_scale is not None:
+        return None
+    cluster, over = questions.clusters()
+    labels = questions.candidates["word"].tolist()
+    return word_figures(scores, labels, cluster, over, repeats=settings.bootstrap, seed=settings.seed)
 
 
 def _refuse_unfinished(run: Path, info: dict[str, Any]) -> None:

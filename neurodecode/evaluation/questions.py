@@ -119,7 +119,7 @@ def ask(sources: Sequence[BatchSource], split: str) -> Questions:
         query_identity=identity,
         candidate_identity=candidate_identity,
         queries=queries,
-        candidates=candidates[["stimulus", "time", "label", "run"]],
+        candidates=candidates[["stimulus", "time", "label", "run", "word"]],
         overlapping=overlapping,
         unit=unit[np.searchsorted(candidate_identity, identity)],
         seen=all(s in trained[number] for s, number in zip(subject[rows].tolist(), fold.tolist())),

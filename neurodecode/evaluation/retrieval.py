@@ -40,7 +40,7 @@ class Scores:
         One row a query: `subject`, `recording`, `run`, `stimulus`, `time` (s in the stimulus), `start` (s in the
         recording), `label`, `fold`.
     candidates
-        One row a candidate: `stimulus`, `time`, `label`, `run`.
+        One row a candidate: `stimulus`, `time`, `label`, `run`, `word` (label of the event at its anchor, or "").
     """
 
     scores: np.ndarray

@@ -17,6 +17,7 @@ COLUMNS = {
     "mrr": "MRR",
     "match_mismatch": "match-mismatch",
 }
+WORD_COLUMNS = {f"{kind}top{k}": f"{kind.replace('_', ' ')}top-{k}" for kind in ("", "balanced_") for k in (1, 5, 10)}
 SURE = 1.5  # a control must be above chance by so many half intervals before the table warns: 1 run in 600 by accident
 ROWS = ("ridge", "ridge-shifted", "noise", "shuffled", "constant")
 
@@ -112,6 +113,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
     elif "random-groups" in result["pooled"]["controls"]:
         figure = result["pooled"]["controls"]["random-groups"]["metrics"]["top10"]
         notes.append(f"Pooled with random other windows instead: top-10 {_cell('top10', figure)}.")
+    notes += _word_notes(result)
     notes += _warnings(result)
     if result["simulated"]:
         notes.append("Simulated: the response was planted. The figures test the code; they say nothing about brains.")
@@ -140,6 +142,37 @@ def _ridge_notes(result: dict[str, Any]) -> list[str]:
         worse = "below" if difference["high"] < 0 else "not above"
         notes.append(f"The network is {worse} the ridge: {found}.")
     return notes
+
+
+def word_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]] | None:
+    """Columns and rows of the figures over words; None when there are none."""
+    words = result.get("words")
+    if words is None:
+        return None
+    rows = [
+        ["decoder", *(_cell(metric, words["metrics"][metric]) for metric in WORD_COLUMNS)],
+        ["most frequent words", *(_cell(metric, words["majority"][metric]) for metric in WORD_COLUMNS)],
+        ["chance", *(figure_text(metric, words["metrics"][metric]["chance"]) for metric in WORD_COLUMNS)],
+    ]
+    return ["", *WORD_COLUMNS.values()], rows
+
+
+def _word_notes(result: dict[str, Any]) -> list[str]:
+    words = result.get("words")
+    if words is None:
+        return []
+    metric = "top10" if words["n_words"] > 20 else "top1"
+    figures, blind = words["metrics"], words["majority"][metric]["value"]
+    gain = words["against_majority"][metric]
+    verdict = "above" if gain["low"] > 0 else "below" if gain["high"] < 0 else "not above"
+    note = (
+        f"Word at the anchor, {words['n_words']} words: {COLUMNS[metric]} {_cell(metric, figures[metric])}, {verdict} the "
+        f"most frequent words ({figure_text(metric, blind)}); balanced over words "
+        f"{_cell(metric, figures[f'balanced_{metric}'])}; chance {figure_text(metric, figures[metric]['chance'])}."
+    )
+    if words["without_word"]:
+        note += f" {words['without_word']} windows have no known word at their anchor and are left out of this."
+    return [note]
 
 
 def _warnings(result: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from neurodecode.config import TrainSettings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.tables import evaluation_table
+from neurodecode.evaluation.tables import evaluation_table, word_table
 from neurodecode.files import read_json, write_text
 from neurodecode.reports import figures
 from neurodecode.reports.topography import sensor_maps
@@ -121,6 +121,7 @@ def _content(run: Path, info: dict[str, Any], result: dict[str, Any] | None) -> 
         top = _main_metric(result)
         content |= {
             "table": {"title": title, "columns": columns, "rows": rows, "notes": notes},
+            "words": word_table(result),
             "headline": _headline(result),
             "main_figure": _safe(
                 figures.intervals(_interval_rows(result, top), result["metrics"][top]["chance"], _name(top))
