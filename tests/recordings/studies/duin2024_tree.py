@@ -1,8 +1,8 @@
 """A small tree in the layout of Du-IN: two patients, two runs each, four words five times, seven channels on two shafts.
 
 Sample k of channel c in trial n of run r is r x 1e-4 + n x 1e-5 + c x 1e-6 + k x 1e-10 V, so each value says where it
-belongs. The mappings are of the class `utils.DotDict`, as in the release, which does not exist where the tree is read. Patient 001 also has the
-pretraining layout: four files of 8 s.
+belongs. The mappings are of the class `utils.DotDict`, as in the release, which does not exist where the tree is read.
+Patient 001 also has the pretraining layout: four files of 8 s.
 """
 
 from __future__ import annotations
