@@ -5,7 +5,11 @@ In: `sub-A2002/meg/sub-A2002_task-auditory_meg.ds`, the Presentation log `source
 `derivatives/phonemes/EQ_Ramp_Int2_Int1LPF186.TextGrid`. Out: one Recording a listener, with one stimulus a sentence.
 
 The log knows when each sound began, on its own clock; fixation crosses and announcements of a condition stand in the log and in
-the trigger channel of the MEG, and tie the two clocks together.
+the trigger channel of the MEG, and tie the two clocks together. Rows that begin with the value of a trigger of their own
+(`14 Start File 186.wav`) lie where that trigger does.
+
+In the script that presented the sounds, `Start File` is the begin of the wav and `Audio onset` the begin of speech in it. The
+released code of the published system takes the latter for the begin of the wav; the card's option `sound_onset` says which.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import numpy as np
 
 from neurodecode.config import CohortCard
 from neurodecode.errors import RecordingError
+from neurodecode.recordings.clocks import tie_clocks, to_recording, with_own_triggers
 from neurodecode.recordings.presentation_log import LogRow, read_log
 from neurodecode.recordings.reading import read_raw
 from neurodecode.recordings.recording import Note, Recording, RecordingSource, events_table
@@ -26,6 +31,7 @@ from neurodecode.recordings.speech import (
     cohort_notes,
     inside,
     listed,
+    option,
     positive,
     refuse_unknown_options,
     sentence_rows,
@@ -75,9 +81,8 @@ NAME = "EQ_Ramp_Int2_Int1LPF{:03d}"
 WORDS, PHONES = "ORT-MAU", "MAU"  # tiers
 PREFIX = 45  # characters of a sentence that tell it apart, since last words are missing in some (as published)
 SILENCE = 2.5  # s after a sound: a window 2.5 s long from its last word on ends there at the latest
-CLOSE = 0.5  # s by which a trigger may lie from where the log has it
-FEW = 40  # anchors below which the published system warns
-DRIFT = 1e-3  # share by which the clocks of log and MEG may run apart
+OWN = re.compile(r"^(\d+)\s+(start file|audio onset|end of file)", re.IGNORECASE)  # rows with a trigger of their own
+LEAD = 0.15  # s by which the begin of speech may differ between log and alignment before it is worth a warning
 
 
 def recordings(card: CohortCard) -> list[RecordingSource]:
@@ -88,7 +93,8 @@ def recordings(card: CohortCard) -> list[RecordingSource]:
     RecordingError
         If there is no recording, or no folder of stimuli.
     """
-    refuse_unknown_options(card, ("silence",))
+    refuse_unknown_options(card, ("silence", "sound_onset"))
+    begin = option(card, "sound_onset", "start_file", ("start_file", "audio_onset"))
     silence = positive(card, "silence", SILENCE)
     root = study_folder(card, "stimuli", "sourcedata")
     if not (root / "stimuli" / "audio_files").is_dir():
@@ -120,7 +126,11 @@ def recordings(card: CohortCard) -> list[RecordingSource]:
             task="auditory",
             root=root,
             line_frequency=card.line_frequency,
-            options=(("silence", silence), *((("absent", "; ".join(said)),) if said and listener == first else ())),
+            options=(
+                ("silence", silence),
+                ("sound_onset", begin),
+                *((("absent", "; ".join(said)),) if said and listener == first else ()),
+            ),
         )
         for listener, path in sorted(found.items())
     ]
@@ -147,10 +157,14 @@ def open_recording(source: RecordingSource) -> Recording:
     notes = cohort_notes(source) + read.notes + _of_signal(read.raw, source.path.name)
     log, more = read_log(log_file)
     notes += more
-    anchors, more = tie_clocks(log, _triggers(read.raw, source.path), log_file)
+    triggers = _triggers(read.raw, source.path)
+    shown = [(row.time, value) for row in log if (value := _anchor_value(row)) is not None]
+    anchors, more = tie_clocks(shown, triggers, log_file)
     notes += more
-
-    sounds, more = _sounds(log, anchors, root / "stimuli" / "audio_files", log_file)
+    own = [(row.time, int(match.group(1))) for row in log if (match := OWN.match(row.code))]
+    anchors = with_own_triggers(anchors, own, triggers)
+    begin = str(dict(source.options).get("sound_onset", "start_file"))
+    sounds, more = _sounds(log, anchors, root / "stimuli" / "audio_files", log_file, begin)
     notes += more
     sounds, more = inside(sounds, seconds, log_file.name)
     notes += more
@@ -218,74 +232,13 @@ def _anchor_value(row: LogRow) -> int | None:
     return FIXATION if "FIX" in code else None
 
 
-def tie_clocks(log: list[LogRow], triggers: list[tuple[float, int]], file: Path) -> tuple[np.ndarray, list[Note]]:
-    """Find the triggers that go with fixations and announcements of the log.
-
-    The difference of the clocks is the one on which most pairs of equal value agree; each row is then tied to the trigger
-    nearest to where that puts it. A trigger that is missing costs its own row only, which an alignment of the two sequences
-    without their times (as published) does not assure.
-
-    Returns
-    -------
-    tuple
-        [anchors, 2] float64: s of the log, s of the MEG, ascending; and notes.
-
-    Raises
-    ------
-    RecordingError
-        If fewer than half of the rows find a trigger, or the clocks run apart.
-    """
-    rows = [(row.time, value) for row in log if (value := _anchor_value(row)) is not None]
-    known = {value: np.array([t for t, v in triggers if v == value]) for value in (FIXATION, CONTEXT)}
-    gaps = np.sort(np.concatenate([known[value] - time for time, value in rows] or [np.zeros(0)]))
-    if not len(gaps):
-        raise RecordingError(
-            f"{file}: {len(rows)} fixations and announcements, {len(triggers)} triggers, none of value {FIXATION} or "
-            f"{CONTEXT}; log and recording do not belong together"
-        )
-    votes = np.searchsorted(gaps, gaps + CLOSE, side="right") - np.arange(len(gaps))
-    best = int(np.argmax(votes))
-    shift = float(np.median(gaps[best : best + int(votes[best])]))
-    pairs: list[tuple[float, float]] = []
-    for time, value in rows:
-        if len(known[value]):
-            nearest = float(known[value][np.argmin(np.abs(known[value] - time - shift))])
-            if abs(nearest - time - shift) <= CLOSE:
-                pairs.append((time, nearest))
-                shift = nearest - time  # follows the clocks when they drift
-    anchors = np.array(sorted(pairs)).reshape(-1, 2)
-    if len(anchors) < max(len(rows) / 2, 1):
-        raise RecordingError(
-            f"{file}: {len(anchors)} of {len(rows)} fixations and announcements find their trigger within {CLOSE} s; log "
-            "and recording do not belong together"
-        )
-    notes = []
-    if len(anchors) < len(rows):
-        said = f"{len(rows) - len(anchors)} of {len(rows)} fixations and announcements have no trigger"
-        notes.append(Note(file.name, said, "times go by the one before", "warning"))
-    if len(anchors) < FEW:
-        said = f"only {len(anchors)} triggers tie the log to the recording (fewer than {FEW})"
-        notes.append(Note(file.name, said, "times go by them", "warning"))
-    if len(anchors) > 1:
-        log_span, span = np.ptp(anchors, axis=0)
-        if abs(span - log_span) > DRIFT * log_span + CLOSE:
-            raise RecordingError(
-                f"{file}: {log_span:.1f} s of the log are {span:.1f} s of the recording; they do not belong together"
-            )
-    return anchors, notes
-
-
-def to_recording(times: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Seconds of the log -> seconds of the recording: counted from the anchor before (or the first one)."""
-    before = np.clip(np.searchsorted(anchors[:, 0], times + 1e-9, side="right") - 1, 0, None)
-    return np.asarray(times - anchors[before, 0] + anchors[before, 1])
-
-
-def _sounds(log: list[LogRow], anchors: np.ndarray, folder: Path, file: Path) -> tuple[list[Row], list[Note]]:
-    """Rows with onset, stimulus, number of the wav, audio and condition, in the order of the log."""
+def _sounds(
+    log: list[LogRow], anchors: np.ndarray, folder: Path, file: Path, begin: str
+) -> tuple[list[Row], list[Note]]:
+    """Rows with onset, stimulus, number of the wav, audio, condition and `lead` (s from its begin to that of speech)."""
     rows: list[Row] = []
     absent: list[str] = []
-    no_onset = started = 0
+    silent = started = 0
     condition = ""
     for number, entry in enumerate(log):
         code = entry.code.upper()
@@ -296,48 +249,55 @@ def _sounds(log: list[LogRow], anchors: np.ndarray, folder: Path, file: Path) ->
             continue
         started += 1
         following = log[number + 1] if number + 1 < len(log) else None
-        if following is None or ONSET not in following.code.lower():
-            no_onset += 1  # the row itself only says that the file was asked for
-            continue
+        spoken = following.time if following is not None and ONSET in following.code.lower() else np.nan
         name = NAME.format(int(match.group(1)))
         audio = folder / f"{name}.wav"
+        silent += bool(np.isnan(spoken))
+        if begin == "audio_onset" and np.isnan(spoken):
+            continue
         if not audio.is_file():
             absent.append(audio.name)
             continue
-        onset = float(to_recording(np.array([following.time]), anchors)[0])
+        time = entry.time if begin == "start_file" else spoken
         rows.append(
             {
-                "onset": onset,
+                "onset": float(to_recording(np.array([time]), anchors)[0]),
                 "stimulus": name,
                 "number": int(match.group(1)),
                 "audio": audio,
                 "condition": condition,
+                "lead": spoken - entry.time,
             }
         )
     if not rows:
         raise RecordingError(
-            f"{file}: {started} rows 'Start File', {no_onset} without an audio onset, {len(absent)} whose wav is not in "
+            f"{file}: {started} rows 'Start File', {silent} without an audio onset, {len(absent)} whose wav is not in "
             f"{folder}; no sound is left"
         )
     notes = []
-    if no_onset:
-        said = f"{no_onset} of {started} sounds without a row 'Audio onset' after them"
-        notes.append(Note(file.name, said, "left out", "warning"))
+    if silent:
+        said = f"{silent} of {started} sounds without a row 'Audio onset' after them"
+        left = begin == "audio_onset"
+        notes.append(Note(file.name, said, "left out" if left else "not needed", "warning" if left else "note"))
     if absent:
         said = f"{len(absent)} sounds are not in {folder}: {listed(absent)}"
         notes.append(Note(file.name, said, "left out", "warning"))
+    if begin == "audio_onset":
+        said = "sounds begin at 'Audio onset', which is the begin of speech in them"
+        notes.append(Note(file.name, said, "as in the released code", "warning"))
     return rows, notes
 
 
 def _speech(sounds: list[Row], root: Path, file: str) -> tuple[list[Row], list[Row], list[Path], list[Note]]:
     """Words and phones, sentences, the files they come from, and notes."""
-    known, notes = _texts(root / "stimuli" / "stimuli.txt")
+    numbered, known, notes = _texts(root / "stimuli" / "stimuli.txt")
     words: list[Row] = []
     phones: list[Row] = []
     files: list[Path] = []
     absent: list[str] = []
     unknown = 0
     texts: dict[tuple[str, float], str] = {}
+    leads: list[float] = []
     for sequence, sound in enumerate(sounds):
         path = root / "derivatives" / "phonemes" / f"{sound['stimulus']}.TextGrid"
         if not path.exists() and not path.is_symlink():
@@ -361,8 +321,12 @@ def _speech(sounds: list[Row], root: Path, file: str) -> tuple[list[Row], list[R
                         **({"word_index": float(index)} if kind == "word" else {}),
                     }
                 )
+        begun = [start for start, _, text in tiers.get(WORDS, []) if text != "<p:>"]
+        if begun and np.isfinite(sound["lead"]):
+            leads.append(sound["lead"] - begun[0])
         said = " ".join(text for _, _, text in tiers.get(WORDS, []) if text != "<p:>")
-        found = known.get(_key(said), "")
+        own = numbered.get(int(sound["number"]), "")
+        found = own if own and _key(own) == _key(said) else known.get(_key(said), "")
         unknown += not found
         texts[str(sound["stimulus"]), float(sequence)] = found or said
     if absent:
@@ -371,24 +335,29 @@ def _speech(sounds: list[Row], root: Path, file: str) -> tuple[list[Row], list[R
     if unknown and known:
         said = f"{unknown} of {len(texts)} sentences are not in stimuli.txt"
         notes.append(Note(file, said, "named by their aligned words"))
+    if leads and abs(np.median(leads)) > LEAD:
+        said = f"speech begins {np.median(leads):+.3f} s later in the log than in the alignments (median)"
+        notes.append(Note(file, said, "times of words may be off by it", "warning"))
     words.sort(key=lambda row: row["onset"])
     sentences, _ = sentence_rows(words, texts)
     return [*words, *phones], sentences, sorted(set(files)), notes
 
 
-def _texts(path: Path) -> tuple[dict[str, str], list[Note]]:
-    """First 45 characters in lower case -> sentence, of stimuli.txt; what two sentences begin with is left out."""
+def _texts(path: Path) -> tuple[dict[int, str], dict[str, str], list[Note]]:
+    """Number of a wav -> sentence; and its first 45 characters -> sentence, without those with which two begin."""
     if not path.is_file():
-        return {}, [Note(path.name, "missing", "sentences are named by their aligned words")]
+        return {}, {}, [Note(path.name, "missing", "sentences are named by their aligned words")]
+    numbered: dict[int, str] = {}
     found: dict[str, str] = {}
     twice: set[str] = set()
     for line in read_text(path).splitlines():
         match = re.match(r"^\s*(\d+)\s+(\S.*)$", line)
         if match and int(match.group(1)) > 0:
             text = " ".join(match.group(2).split())
+            numbered[int(match.group(1))] = text
             twice |= {_key(text)} & {key for key, other in found.items() if other != text}
             found[_key(text)] = text
-    return {key: text for key, text in found.items() if key not in twice}, []
+    return numbered, {key: text for key, text in found.items() if key not in twice}, []
 
 
 def _key(text: str) -> str:

@@ -1,8 +1,9 @@
 """A small tree in the layout of Schoffelen 2019; the CTF folder is stood in for by a FIF, which MNE can write.
 
-Two listeners, A2002 and A2005, and A2011, who is skipped; ten sentences, one wav each, 7 s apart. The log runs 1.7 s behind the
-MEG. Quirks: the log stands twice in its file, a row is broken after a full stop, one fixation has no trigger, one time is
-negative, one sound has no row "Audio onset", stimuli.txt has capitals and full stops, one TextGrid is UTF-16.
+Two listeners, A2002 and A2005, and A2011, who is skipped; ten sentences, one wav each, 7 s apart. The log runs 1.7 s behind
+the MEG. Sounds have a trigger of their own, 10 ms after their row; one lacks it. Speech begins 0.5 s after its wav. Quirks: the
+log stands twice in its file, a row is broken after a full stop, one fixation has no trigger, one time is negative, one sound
+has no row "Audio onset", stimuli.txt has capitals and full stops, one TextGrid is UTF-16.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ AUDIO_SECONDS = 5.5
 FIRST, APART = 2.0, 7.0  # s of the log: the first fixation, and from one to the next
 NUMBERS = [7, 186, 12, 33, 45, 51, 60, 88, 101, 120]  # of the wav files
 UNTIED = 4  # its fixation has no trigger
+NO_OWN = 2  # its sound has no trigger
+OWN_LATE = 0.01  # s by which the other triggers of sounds come after their row
 NO_ONSET = 8  # its sound has no row "Audio onset"
 LISTENERS = ("A2002", "A2005", "A2011")
 HEAD = "Subject,Trial,Event Type,Code,Time,TTime,Uncertainty,Duration,Uncertainty,ReqTime,ReqDur,Stim Type,Pair Index"
@@ -33,8 +36,8 @@ def order(listener: str) -> list[int]:
 
 
 def onset_of(position: int) -> float:
-    """Second of the MEG at which the sound at a position began: 1.25 s after its fixation, in the clock of the log."""
-    return round(FIRST + APART * position + 1.25 + LATE, 4)
+    """Second of the MEG at which the wav at a position began: at its trigger, or 1.2 s of the log after its fixation."""
+    return round(FIRST + APART * position + 1.2 + LATE + (OWN_LATE if position != NO_OWN else 0.0), 4)
 
 
 def build(root: Path) -> Path:
@@ -77,14 +80,16 @@ def raw(listener: str) -> mne.io.BaseRaw:
 
 
 def triggers() -> list[tuple[float, int]]:
-    """(s of the MEG, value): an announcement before sounds 0 and 5, a fixation before each; others in between."""
+    """(s of the MEG, value): an announcement before sounds 0 and 5, a fixation before each, sounds, targets."""
     rows = []
     for position in range(10):
         if position in (0, 5):
             rows.append((FIRST + APART * position - 1.0 + LATE, 10))
         if position != UNTIED:
             rows.append((FIRST + APART * position + LATE, 20))
-        rows.append((FIRST + APART * position + 3.0 + LATE, 3))
+        if position != NO_OWN:
+            rows.append((onset_of(position), 14))
+        rows.append((FIRST + APART * position + 4.0 + LATE, 3))
     return rows
 
 
@@ -96,11 +101,11 @@ def log(listener: str) -> str:
         if position in (0, 5):
             rows.append(("Picture", "ZINNEN" if position == 0 else "WOORDEN", at - 1.0))
         rows.append(("Picture", "FIX", at))
-        rows.append(("Sound", f"{position + 1} Start File {NUMBERS[place]}.wav", at + 1.2))
+        rows.append(("Sound", f"14 Start File {NUMBERS[place]:03d}.wav", at + 1.2))
         if position != NO_ONSET:
-            rows.append(("Nothing", "Audio onset", at + 1.25))
-        rows.append(("Nothing", "target. left" if position == 3 else "target", at + 5.0))
-        rows.append(("Nothing", "End of file", at + 6.75))
+            rows.append(("Nothing", "1 Audio onset", at + 1.7))
+        rows.append(("Nothing", "2 target. left" if position == 3 else "2 target", at + 5.0))
+        rows.append(("Nothing", "15 End of file", at + 6.7))
     lines, again = [], []
     for number, (kind, code, time) in enumerate(rows):
         ticks = round(time * 10_000)

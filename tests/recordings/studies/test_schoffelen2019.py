@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from neurodecode.errors import RecordingError
-from neurodecode.recordings.presentation_log import LogRow, read_log
+from neurodecode.recordings.clocks import tie_clocks, to_recording, with_own_triggers
+from neurodecode.recordings.presentation_log import read_log
 from neurodecode.recordings.recording import Recording
 from neurodecode.recordings.sources import expand_source
 from neurodecode.recordings.studies import schoffelen2019
@@ -16,8 +18,6 @@ from neurodecode.recordings.textgrid import read_textgrid
 from neurodecode.segments.windows import WindowIndex
 from tests.recordings.studies import schoffelen2019_tree as tree
 from tests.recordings.studies.parts import SENTENCES, card_of, side_of, windows_of
-
-KEPT = [position for position in range(10) if position != tree.NO_ONSET]
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +56,41 @@ def test_the_last_folder_that_is_no_rest_is_the_recording(tmp_path: Path) -> Non
         source.open()
 
 
-def test_sounds_begin_at_their_audio_onset_on_the_clock_of_the_meg(recording: Recording) -> None:
+def test_sounds_begin_at_their_trigger_or_where_the_fixation_before_puts_them(recording: Recording) -> None:
     rows = recording.events[recording.events["kind"] == "stimulus"]
-    # steps of a sample of 1200 Hz, since anchors are triggers
-    assert rows["onset"].to_numpy() == pytest.approx([tree.onset_of(p) for p in KEPT], abs=1 / 1200)
+    # steps of a sample of 1200 Hz, since anchors are triggers; one sound lacks its own, another its 'Audio onset'
+    assert rows["onset"].to_numpy() == pytest.approx([tree.onset_of(p) for p in range(10)], abs=1 / 1200)
     assert rows["stimulus"].iloc[0] == "EQ_Ramp_Int2_Int1LPF007"
     assert rows["stimulus"].iloc[1] == "EQ_Ramp_Int2_Int1LPF186"
-    # 5.5 s of sound, and of the silence after it what the next sound (7 s after) leaves; the last but one has no next
+    # 5.5 s of sound, and of the silence after it what the next sound (7 s after) leaves; the last has 2.5 s
     assert rows["duration"].iloc[0] == pytest.approx(7.0, abs=2 / 1200)
-    assert rows["duration"].iloc[7] == pytest.approx(8.0)
+    assert rows["duration"].iloc[9] == pytest.approx(8.0)
     said = " | ".join(note.line() for note in recording.notes)
     assert "2 logs in one file; the first is read" in said
-    assert "1 of 12 fixations and announcements have no trigger" in said
+    assert "1 of 12 rows that should have a trigger have none" in said
     assert "1 negative times; taken as 0" in said
-    assert "1 of 10 sounds without a row 'Audio onset' after them; left out" in said
+    assert "1 of 10 sounds without a row 'Audio onset' after them; not needed" in said
     assert "two tables do not agree" not in said
+    assert "speech begins" not in said
+
+
+def test_the_released_reading_takes_the_begin_of_speech_for_that_of_the_wav(root: Path, recording: Recording) -> None:
+    released = expand_source(card_of("schoffelen2019", root, options={"sound_onset": "audio_onset"}))[0].open()
+    rows = [r.events[r.events["kind"] == "stimulus"].set_index("stimulus")["onset"] for r in (recording, released)]
+    late = (rows[1] - rows[0]).dropna()
+    assert len(late) == 9  # the one without a row 'Audio onset' is left out
+    assert late.to_numpy() == pytest.approx(0.5, abs=1e-3)
+    said = " | ".join(note.line() for note in released.notes)
+    assert "sounds begin at 'Audio onset', which is the begin of speech in them; as in the released code" in said
+    assert "1 of 10 sounds without a row 'Audio onset' after them; left out" in said
+
+
+def test_alignments_that_do_not_begin_with_their_wav_are_warned_of(tmp_path: Path) -> None:
+    root = tree.build(tmp_path)
+    for path in root.rglob("*.log"):
+        path.write_text(re.sub(r"(1 Audio onset\t)(\d+)", lambda m: f"{m[1]}{int(m[2]) - 3000}", path.read_text()))
+    said = " | ".join(note.line() for note in expand_source(card_of("schoffelen2019", root))[0].open().notes)
+    assert "speech begins -0.300 s later in the log than in the alignments (median)" in said
 
 
 def test_only_the_sound_counts_on_request(root: Path) -> None:
@@ -83,39 +103,47 @@ def test_only_the_sound_counts_on_request(root: Path) -> None:
 
 def test_words_and_phones_are_those_of_the_textgrid(recording: Recording) -> None:
     words = recording.events[recording.events["kind"] == "word"]
-    assert words["label"].tolist() == " ".join(SENTENCES[p] for p in KEPT).split()
+    assert words["label"].tolist() == " ".join(SENTENCES[p] for p in range(10)).split()
     second = words[words["stimulus"] == "EQ_Ramp_Int2_Int1LPF186"]
     assert second["stimulus_onset"].to_numpy() == pytest.approx(0.5 + 0.4 * np.arange(len(second)))
     assert second["onset"].to_numpy() == pytest.approx(tree.onset_of(1) + second["stimulus_onset"].to_numpy(), abs=1e-3)
     phones = recording.events[recording.events["kind"] == "phone"]
     assert phones["label"].tolist() == [word[0] for word in words["label"]]
     conditions = words.groupby("stimulus", sort=False)["condition"].first().tolist()
-    assert conditions == ["sentence"] * 5 + ["word_list"] * 4
+    assert conditions == ["sentence"] * 5 + ["word_list"] * 5
 
 
 def test_sentences_are_those_of_stimuli_txt(recording: Recording) -> None:
     rows = recording.events[recording.events["kind"] == "sentence"]
-    assert rows["label"].tolist() == [f"{SENTENCES[p][0].upper()}{SENTENCES[p][1:]}." for p in KEPT]
+    assert rows["label"].tolist() == [f"{SENTENCES[p][0].upper()}{SENTENCES[p][1:]}." for p in range(10)]
 
 
 def test_a_lost_trigger_costs_its_own_row_only() -> None:
     times = np.cumsum([0.0, 4.0, 5.5, 4.2, 6.1, 4.9, 5.3])
-    log = [LogRow("Picture", "FIX", float(t)) for t in times]
+    rows = [(float(t), 20) for t in times]
     # the clocks part by 50 parts in a million; the third trigger is missing, one is there too many
     meg = 100.0 + times * (1 + 5e-5)
     triggers = [(float(t), 20) for t in np.delete(meg, 2)] + [(101.7, 20)]
-    anchors, notes = schoffelen2019.tie_clocks(log, triggers, Path("a.log"))
+    anchors, notes = tie_clocks(rows, triggers, Path("a.log"))
     assert anchors == pytest.approx(np.delete(np.stack([times, meg], 1), 2, axis=0))
-    assert notes[0].found == "1 of 7 fixations and announcements have no trigger"
-    at = schoffelen2019.to_recording(np.array([times[2] + 1.0, times[3] + 1.0]), anchors)
+    assert notes[0].found == "1 of 7 rows that should have a trigger have none"
+    at = to_recording(np.array([times[2] + 1.0, times[3] + 1.0]), anchors)
     assert at == pytest.approx([meg[1] + times[2] - times[1] + 1.0, meg[3] + 1.0])
+    # a row with a trigger of its own lies there, unless that is too far to be its own
+    own = with_own_triggers(anchors, [(1.0, 14), (5.0, 14)], [(101.03, 14), (105.2, 14)])
+    assert to_recording(np.array([1.0, 5.0]), own) == pytest.approx([101.03, meg[1] + 1.0])
 
 
 def test_a_log_of_another_recording_is_refused() -> None:
-    log = [LogRow("Picture", "FIX", t) for t in (0.0, 4.0, 9.5, 13.7)]
+    rows = [(t, 20) for t in (0.0, 4.0, 9.5, 13.7)]
     for triggers in ([(1.0, 3)], [], [(50.0, 20)]):
         with pytest.raises(RecordingError, match="do not belong together"):
-            schoffelen2019.tie_clocks(log, triggers, Path("a.log"))
+            tie_clocks(rows, triggers, Path("a.log"))
+    times = np.cumsum(np.random.default_rng(0).uniform(4, 9, 60))
+    with pytest.raises(
+        RecordingError, match=r"s of the log are [\d.]+ s of the recording; they do not belong together"
+    ):
+        tie_clocks([(float(t), 20) for t in times], [(float(t) * 1.003, 20) for t in times], Path("a.log"))
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
@@ -131,10 +159,10 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert "1 alignments are not there: EQ_Ramp_Int2_Int1LPF012.TextGrid" in said
     assert "stimuli.txt: missing; sentences are named by their aligned words" in said
     rows = read.events[read.events["kind"] == "sentence"]
-    assert rows["label"].tolist() == [SENTENCES[p] for p in KEPT if p not in (1, 2)]
+    assert rows["label"].tolist() == [SENTENCES[p] for p in range(10) if p not in (1, 2)]
     for path in (download / "stimuli" / "audio_files").glob("*.wav"):
         path.unlink()
-    with pytest.raises(RecordingError, match="10 rows 'Start File', 1 without an audio onset, 9 whose wav is not in"):
+    with pytest.raises(RecordingError, match="10 rows 'Start File', 1 without an audio onset, 10 whose wav is not in"):
         source.open()
 
 
