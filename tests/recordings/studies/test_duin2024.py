@@ -11,11 +11,13 @@ import pytest
 
 from neurodecode.channels.table import channel_table
 from neurodecode.config import CohortCard, PreprocessingSettings, load_settings
-from neurodecode.errors import RecordingError
+from neurodecode.config.labels import LabelSettings
+from neurodecode.errors import NeurodecodeError, RecordingError
 from neurodecode.recordings.recording import Recording
 from neurodecode.recordings.revision import revision_of
 from neurodecode.recordings.sources import expand_source
 from neurodecode.recordings.studies.duin2024 import CHOSEN, LABELS, RUNS
+from neurodecode.segments.labels import build_labels
 from neurodecode.store.build import preprocess
 from neurodecode.store.store import Store
 from tests.recordings.studies import duin2024_tree as tree
@@ -268,3 +270,31 @@ def test_the_store_holds_the_released_numbers_in_float32(store: Store) -> None:
     assert stored.bad_spans == pytest.approx(np.stack([3 + 3.1 * np.arange(19), 3.1 + 3.1 * np.arange(19)], axis=1))
     assert stored.attributes["report"]["events_lost"] == 0
     assert any(option == ["revision", tree.REVISION] for option in stored.attributes["source"]["options"])
+
+
+def test_the_whole_chain_gives_each_trial_with_the_number_of_its_word(tmp_path: Path) -> None:
+    root = tree.build(tmp_path / "duin", runs=(1, 2, 3))
+    settings = load_settings(PreprocessingSettings, "released", "configs/preprocessing")
+    preprocess(expand_source(card(root)), tmp_path / "store", settings, progress=False)
+    labels = LabelSettings(vocabulary=LABELS)
+    index = build_labels(Store(tmp_path / "store"), labels).fold("fold-0")
+    assert index.counts == {}
+    assert index.n_times == tree.SAMPLES
+    assert index.summary()["counts"] == {"train": 40, "valid": 40, "test": 40}
+    source = index.source()
+    assert source.layouts.names == sorted(tree.CHANNELS)
+    order = [source.layouts.names.index(name) for name in tree.CHANNELS]
+    seen = []
+    for side, run in (("train", 1), ("valid", 2), ("test", 3)):
+        rows = index.rows(side)
+        batch = source[rows]
+        for row, signal, number in zip(rows, batch.signal.numpy(), batch.identity.tolist()):
+            trial = int(index.table["trial"].iloc[row])
+            np.testing.assert_array_equal(signal[order], tree.values(trial, run).astype(np.float32))
+            assert LABELS[number] == tree.label(trial, run)
+            seen.append((run, trial))
+    assert sorted(seen) == sorted([(run, trial) for run in (1, 2, 3) for trial in range(20)] * 2)
+    # a sample more than a trial, and no window is left
+    longer = labels.model_copy(update={"window": labels.window.model_copy(update={"tmax": 2.501})})
+    with pytest.raises(NeurodecodeError, match="'window overlaps a bad span': 114"):
+        build_labels(Store(tmp_path / "store"), longer)
