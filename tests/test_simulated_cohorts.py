@@ -105,5 +105,5 @@ def test_the_network_of_the_paper_takes_a_few_steps(tmp_path: Path) -> None:
     info = read_json(tmp_path / "run" / "run.json")
     # 7,596,754 + 72,900 S for 1,024 outputs; log-mel has 120, and the head's last layer 641 for each
     assert info["n_parameters"] == 7_596_754 + 72_900 * 2 - 641 * (1_024 - 120)
-    assert info["sizes"] == {"n_chans": 20, "n_outputs": 120, "n_times": 343, "sfreq": 120.0}
+    assert info["sizes"] == {"n_chans": 20, "n_outputs": 120, "n_times": 343, "sfreq": 120.0, "n_features": 120}
     assert info["finished"]

@@ -29,12 +29,16 @@ def test_the_published_sizes_have_the_published_number_of_parameters() -> None:
 
 
 def test_a_frame_sees_what_kernels_and_dilations_say() -> None:
-    network = DeepMel(3, 6, 8, 10).eval().double()
-    x = torch.randn(1, 3, 301, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    changed = x.clone()
-    changed[:, :, 150] += 1
-    reached = (network(changed) - network(x)).abs().amax((0, 1)).nonzero().ravel()
-    assert (reached.min(), reached.max()) == (150 - 67, 150 + 67)  # 62 by dilated convolutions, 5 by gated ones
+    reached = torch.zeros(301, dtype=torch.bool)
+    for seed in range(5):  # a ReLU may close the way to an outermost frame in one network, not in all
+        torch.manual_seed(seed)
+        network = DeepMel(3, 6, 8, 10).eval().double()
+        x = torch.randn(1, 3, 301, dtype=torch.float64)
+        changed = x.clone()
+        changed[:, :, 150] += 10
+        reached |= (network(changed) - network(x)).abs().amax((0, 1)) > 0
+    frames = reached.nonzero().ravel()
+    assert (frames.min(), frames.max()) == (150 - 67, 150 + 67)  # 62 by dilated convolutions, 5 by gated ones
 
 
 def test_neither_norm_nor_activation_follows_the_last_dilated_convolution() -> None:
