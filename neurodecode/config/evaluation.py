@@ -47,7 +47,8 @@ class EvaluationSettings(Settings):
     """What is scored and against what."""
 
     score: Literal["auto", "clip", "correlation"] = "auto"
-    """auto: what the objective trained (clip: section 5; correlation for mse and ridge)."""
+    """auto: what the objective trained; clip: the score of the contrastive objective (section 5; of siglip its logit);
+    correlation: as for mse and ridge."""
     bootstrap: PositiveInt = 1_000
     """Resamples behind each 95 % interval."""
     permutations: PositiveInt = 1_000

@@ -15,10 +15,28 @@ from neurodecode.config.segments import SegmentSettings
 class ObjectiveSettings(Settings):
     """What training minimises."""
 
-    kind: Literal["clip", "mse"] = "clip"
-    """clip: contrastive cross-entropy over the batch (paper section 5); mse: regression of the features."""
+    kind: Literal["clip", "siglip", "mse"] = "clip"
+    """clip: contrastive cross-entropy over the batch (paper section 5); siglip: each pair by itself, copies of a segment
+    belong together; mse: regression of the features."""
     mask_duplicates: bool = False
-    """Copies of a segment in the batch are not counted as negatives (the paper counts them)."""
+    """Copies of a segment in the batch are not counted as negatives (the paper counts them; siglip never does)."""
+    share_duplicates: bool = False
+    """Copies of a segment in the batch are right answers, too, and share the target equally (clip only)."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread over all candidates (clip only; paper: none)."""
+    scale: PositiveFloat = 10.0
+    """Start of the learnt factor of the cosine (siglip only)."""
+    bias: float = -10.0
+    """Start of the learnt logit of an unrelated pair (siglip only); near -log of the candidates starts at the prior."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ObjectiveSettings:
+        if self.mask_duplicates and self.share_duplicates:
+            raise ValueError("mask_duplicates and share_duplicates exclude each other: set one of them to false")
+        for name in ("share_duplicates", "label_smoothing"):
+            if getattr(self, name) and self.kind != "clip":
+                raise ValueError(f"{name} needs kind clip, not {self.kind}: set it to {type(getattr(self, name))()}")
+        return self
 
 
 class TrainingSettings(Settings):
@@ -75,9 +93,9 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _speech_needs_negatives(self) -> TrainSettings:
-        if self.speech.kind != "none" and self.objective.kind != "clip":
+        if self.speech.kind != "none" and self.objective.kind == "mse":
             raise ValueError(
-                f"speech.kind {self.speech.kind} needs objective.kind clip: under {self.objective.kind} both networks "
-                "would agree on a constant"
+                f"speech.kind {self.speech.kind} needs objective.kind clip or siglip: under {self.objective.kind} both "
+                "networks would agree on a constant"
             )
         return self

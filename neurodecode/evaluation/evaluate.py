@@ -145,7 +145,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Ba
         "scope": "within-subject" if questions.seen else "across-subject",
         "folds": [source.index.fold_name for source in sources],
         "window_seconds": round(window.tmax - window.tmin, 4),
-        "score": "correlation" if correlation else "clip",
+        "score": "correlation" if correlation else "siglip" if hasattr(networks(0).model, "siglip") else "clip",
         "n_queries": len(questions),
         "n_candidates": len(questions.candidate_rows),
         "n_subjects": len(np.unique(questions.subjects)),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from neurodecode.config import EvaluationSettings, TrainSettings
 from neurodecode.evaluation.ridge import standardised
 from neurodecode.models.deep_mel import embed
-from neurodecode.objectives.clip import clip_scores
+from neurodecode.objectives.siglip import contrastive_scores
 from neurodecode.training.data import noise_like
 from neurodecode.training.load import estimate
 
@@ -80,7 +80,7 @@ class NetworkDecoder:
     def score(self, estimate: Tensor, prepared: Tensor) -> Tensor:
         """[B, N]."""
         if self.feature_scale is None:
-            return clip_scores(estimate, prepared)
+            return contrastive_scores(self.model, estimate, prepared)
         return standardised(estimate, self.feature_scale.to(estimate.device)) @ prepared.T
 
 
@@ -88,7 +88,7 @@ def by_correlation(settings: EvaluationSettings, training: TrainSettings) -> boo
     """Whether a network is scored by correlation: what its objective trained, unless the settings say otherwise."""
     if settings.score != "auto":
         return settings.score == "correlation"
-    return training.objective.kind != "clip"
+    return training.objective.kind == "mse"
 
 
 @torch.no_grad()

@@ -1,1 +1,1 @@
-"""What training minimises. Import from the modules: `objectives.clip`, `objectives.regression`."""
+"""What training minimises. Import from the modules: `objectives.clip`, `objectives.siglip`, `objectives.regression`."""

@@ -57,11 +57,25 @@ class ClipLoss(nn.Module):
     mask_duplicates
         Leave candidates out that are another copy of the right segment (equal identity). As published they count as
         wrong answers, which punishes a network for being right when two subjects hear the same segment.
+    share_duplicates
+        Copies of the right segment are right answers, too: all of them share the target equally.
+    label_smoothing
+        Share of the target that is spread evenly over all candidates that count (published: none).
+
+    Raises
+    ------
+    ValueError
+        If duplicates shall be both masked and shared.
     """
 
-    def __init__(self, mask_duplicates: bool = False) -> None:
+    def __init__(
+        self, mask_duplicates: bool = False, share_duplicates: bool = False, label_smoothing: float = 0.0
+    ) -> None:
         super().__init__()
-        self.mask_duplicates = mask_duplicates
+        if mask_duplicates and share_duplicates:
+            raise ValueError("duplicates are either masked or share the target, not both")
+        self.mask_duplicates, self.share_duplicates = mask_duplicates, share_duplicates
+        self.label_smoothing = label_smoothing
 
     def forward(
         self,
@@ -80,7 +94,7 @@ class ClipLoss(nn.Module):
         candidate
             [N, F, T], N >= B: the right one for estimate i is number `offset + i`; the others are negatives.
         identity, candidate_identity
-            [B] and [N] (by default the same): needed to mask duplicates.
+            [B] and [N] (by default the same): needed to mask duplicates, or to share the target among them.
         offset
             Where this process's targets begin when candidates of several processes are put together.
 
@@ -88,20 +102,50 @@ class ClipLoss(nn.Module):
         -------
         torch.Tensor
             Scalar, nats; log N for a network that knows nothing.
+
+        Raises
+        ------
+        ValueError
+            If there are too few candidates, or identities are needed and not given.
         """
-        n, count = len(candidate), len(estimate)
-        if n < offset + count:
-            raise ValueError(f"{count} estimates from candidate {offset} on need {offset + count} candidates, got {n}")
+        right = right_columns(len(estimate), len(candidate), offset, estimate.device)  # [B]
         scores = clip_scores(estimate, candidate)  # [B, N]
-        right = torch.arange(count, device=scores.device) + offset  # [B]
-        if self.mask_duplicates:
+        copies = torch.zeros_like(scores, dtype=torch.bool)
+        if self.mask_duplicates or self.share_duplicates:
             if identity is None:
-                raise ValueError("mask_duplicates needs the identity of each segment")
+                raise ValueError("masking or sharing duplicates needs the identity of each segment")
             other = identity if candidate_identity is None else candidate_identity
             copies = identity[:, None] == other[None]  # [B, N]
+        if self.mask_duplicates:
             copies = copies.scatter(1, right[:, None], False)  # the right one itself stays
             scores = scores.masked_fill(copies, -math.inf)
-        return functional.cross_entropy(scores, right)
+        if not self.share_duplicates and self.label_smoothing == 0:
+            return functional.cross_entropy(scores, right)
+        return self._soft(scores, right, copies)
+
+    def _soft(self, scores: torch.Tensor, right: torch.Tensor, copies: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy with a target that is spread over candidates; `copies` [B, N] are masked or share it."""
+        counted = ~copies if self.mask_duplicates else torch.ones_like(copies)
+        shared = copies if self.share_duplicates else torch.zeros_like(copies)
+        shared = shared.scatter(1, right[:, None], True)
+        target = (1 - self.label_smoothing) * shared / shared.sum(1, keepdim=True)
+        target = target + self.label_smoothing * counted / counted.sum(1, keepdim=True)
+        # a masked candidate has log-probability minus infinity and target 0: their product must be 0, not NaN
+        log_p = functional.log_softmax(scores, dim=1).masked_fill(~counted, 0.0)
+        return -(target * log_p).sum(1).mean()
+
+
+def right_columns(count: int, n: int, offset: int, device: torch.device) -> torch.Tensor:
+    """Column [count] of the right candidate of each estimate among n.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer candidates than that.
+    """
+    if n < offset + count:
+        raise ValueError(f"{count} estimates from candidate {offset} on need {offset + count} candidates, got {n}")
+    return torch.arange(count, device=device) + offset
 
 
 def top_k_share(scores: torch.Tensor, right: torch.Tensor, k: int = 10) -> torch.Tensor:

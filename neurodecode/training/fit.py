@@ -25,6 +25,7 @@ from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, write_json
 from neurodecode.models.build import build_model, count_parameters
 from neurodecode.models.deep_mel import compared_dimensions, with_speech
+from neurodecode.objectives.siglip import with_siglip
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.windows import WindowIndex, build_windows
 from neurodecode.stimuli.features import FeatureStore, compute_features
@@ -138,7 +139,7 @@ def train_fold(
         n_subjects=data.n_subjects,
         layouts=data.layouts,
     )
-    model = with_speech(model, settings.speech, data.n_features)
+    model = with_siglip(with_speech(model, settings.speech, data.n_features), settings.objective)
     patience, keeper = Patience(training.patience), KeepBestAndLast(folder)
     table = MetricsTable(folder / "metrics.csv")
     _quiet()
@@ -268,7 +269,7 @@ def _describe(
         "sfreq": index.sfreq,
     }
     model = build_model(settings.model, **sizes, n_subjects=len(index.subjects), layouts=source.layouts)
-    model = with_speech(model, settings.speech, source.dimension)
+    model = with_siglip(with_speech(model, settings.speech, source.dimension), settings.objective)
     return {
         "schema": run_folder.SCHEMA,
         "name": settings.name,
@@ -290,7 +291,7 @@ def _describe(
 
 
 def _warn_about_batches(settings: TrainSettings, index: WindowIndex) -> None:
-    if settings.objective.kind != "clip":
+    if settings.objective.kind == "mse":
         return
     rows = min(len(index.fold(name).rows("train")) for name in index.folds)
     candidates = min(settings.training.batch_size, rows)

@@ -21,6 +21,7 @@ from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import read_json
 from neurodecode.models.build import build_model
 from neurodecode.models.deep_mel import with_speech
+from neurodecode.objectives.siglip import with_siglip
 from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.scaling import Scalers
 from neurodecode.segments.windows import build_windows
@@ -82,6 +83,7 @@ def load_fold(
         layouts=load_layouts(folder),
     )
     model = with_speech(model, settings.speech, sizes.get("n_features", sizes["n_outputs"]))
+    model = with_siglip(model, settings.objective)
     state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
     finished = read_json(folder / "finished.json")

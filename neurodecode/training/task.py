@@ -14,8 +14,9 @@ from torch import nn
 
 from neurodecode.config import TrainSettings
 from neurodecode.models.deep_mel import embed
-from neurodecode.objectives.clip import ClipLoss, clip_scores, top_k_share
+from neurodecode.objectives.clip import ClipLoss, top_k_share
 from neurodecode.objectives.regression import RegressionLoss
+from neurodecode.objectives.siglip import contrastive_scores, siglip_loss
 from neurodecode.segments.batches import Batch
 
 
@@ -33,8 +34,12 @@ class AlignerTask(L.LightningModule):
     def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
         super().__init__()
         self.model, self.settings = model, settings
-        self.contrastive = settings.objective.kind == "clip"
-        self.clip = ClipLoss(settings.objective.mask_duplicates)
+        self.kind = settings.objective.kind
+        self.clip = ClipLoss(
+            settings.objective.mask_duplicates,
+            settings.objective.share_duplicates,
+            settings.objective.label_smoothing,
+        )
         self.regression = RegressionLoss()
         if settings.training.compile:
             self.model.compile()  # in place, so that names in the state dict stay what they are
@@ -54,7 +59,7 @@ class AlignerTask(L.LightningModule):
         """Loss and retrieval within the batch."""
         estimate = self(batch)
         candidates, identity = self._candidates(batch)
-        scores = clip_scores(estimate, candidates)
+        scores = contrastive_scores(self.model, estimate, candidates)
         right = torch.arange(len(batch), device=scores.device) + self._offset(batch)
         values = {
             "valid_loss": self._loss(estimate, candidates, identity, batch),
@@ -66,8 +71,14 @@ class AlignerTask(L.LightningModule):
         """Adam as published (section 5): lr 3e-4, betas 0.9 and 0.999, no decay, no schedule, unless settings say so."""
         training = self.settings.training
         kind = torch.optim.AdamW if training.weight_decay else torch.optim.Adam
+        # scale and bias of siglip are no weights: decay would pull them away from where they belong
+        free = [p for name, p in self.model.named_parameters() if name.startswith("siglip.")]
+        weights = [p for name, p in self.model.named_parameters() if not name.startswith("siglip.")]
+        groups: list[dict[str, Any]] = [{"params": weights}]
+        if free:
+            groups.append({"params": free, "weight_decay": 0.0})
         optimizer = kind(
-            self.model.parameters(),
+            groups,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
             fused=self.device.type == "cuda" or None,
@@ -97,6 +108,9 @@ class AlignerTask(L.LightningModule):
     def _loss(
         self, estimate: torch.Tensor, candidates: torch.Tensor, identity: torch.Tensor, batch: Batch
     ) -> torch.Tensor:
-        if self.contrastive:
+        if self.kind == "clip":
             return self.clip(estimate, candidates, batch.identity, identity, self._offset(batch))
+        if self.kind == "siglip":
+            logits = contrastive_scores(self.model, estimate, candidates)
+            return siglip_loss(logits, batch.identity, identity, self._offset(batch))
         return self.regression(estimate, batch.target)

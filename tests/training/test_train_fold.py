@@ -142,6 +142,8 @@ def test_shuffled_pairs_cannot_be_learnt(tmp_path) -> None:
     [
         {"objective": {"kind": "mse"}},
         {"objective": {"mask_duplicates": True}},
+        {"objective": {"share_duplicates": True, "label_smoothing": 0.1}},
+        {"objective": {"kind": "siglip"}, "training": {"weight_decay": 0.1, "schedule": "cosine"}},
         {"training": {"weight_decay": 0.1, "gradient_clip": 1.0, "precision": "bf16-mixed"}},
         {"training": {"steps_per_epoch": 2}},
         {"training": {"workers": 1}},
