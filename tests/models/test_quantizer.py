@@ -320,6 +320,15 @@ def _one_of_two(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.manual_seed(rank)  # whatever each draws must not matter
+    fresh = EmaCodebook(6, 4, start_tokens=10, revive_below=0).train()
+    z = tokens(fresh, 11)
+    fresh(z[:4] if rank == 0 else z[4:])
+    # more dead rows than the first process has tokens
+    dead = EmaCodebook(6, 4, start_tokens=0).train()
+    distributed.broadcast(dead.codebook, 0)
+    dead.hits[0] = 1000.0
+    dead(z[:4] if rank == 0 else z[4:])
+    torch.save((fresh.state_dict(), dead.state_dict()), f"{folder}/more{rank}")
     quantizer = EmaCodebook(6, 4, start_tokens=20, decay=0.9).train()
     usage = []
     for step in range(8):
@@ -345,7 +354,8 @@ def test_two_processes_stay_in_step_and_learn_what_one_would(tmp_path: Path) -> 
     assert started
     assert torch.equal(start, other_start)
     first, second = (torch.load(tmp_path / f"end{rank}") for rank in range(2))
-    for a, b in [(first[0], second[0]), (first[3], second[3])]:
+    more = zip(*(torch.load(tmp_path / f"more{rank}") for rank in range(2)))
+    for a, b in [(first[0], second[0]), (first[3], second[3]), *more]:
         assert all(torch.equal(a[key], b[key]) for key in a)
     assert torch.equal(first[1], second[1])
     # a step of one process with the whole batch

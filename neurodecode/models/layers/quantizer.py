@@ -201,9 +201,8 @@ class EmaCodebook(Quantizer):
     def _learn(self, z: torch.Tensor, index: torch.Tensor, counts: torch.Tensor) -> None:
         """Move the rows towards their tokens [M, D]; put dead rows on tokens."""
         sums = torch.zeros_like(self.codebook).index_add_(0, index, z)  # [K, D]; no one-hot table [M, K]
-        # the mean is scaled to unit norm, so there is no need to divide by the counts
-        moved = unit(self.decay * self.codebook + (1 - self.decay) * unit(in_step(sums)))
-        self.codebook.copy_(torch.where(counts[:, None] > 0, moved, self.codebook))
+        # the mean is scaled to unit norm, so there is no need to divide by the counts; a row without hits stays
+        self.codebook.copy_(unit(self.decay * self.codebook + (1 - self.decay) * unit(in_step(sums))))
         self.hits.mul_(self.decay).add_(counts.to(self.hits.dtype), alpha=1 - self.decay)
         if self.revive_below > 0:
             self._revive(z)

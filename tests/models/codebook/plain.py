@@ -12,13 +12,13 @@ import torch
 
 State = Mapping[str, np.ndarray]
 
-# every count differs from every other, so no axis can stand for another one; kernels and strides as in the paper's ratio
+# every count differs from every other, so no axis can stand for another one
 SMALL = {
     "mixed_channels": 6,
     "patch": 20,
     "filters": (11, 13, 4),
     "kernels": (7, 3, 3),
-    "strides": (5, 1, 1),
+    "strides": (4, 1, 1),
     "depth": 2,
     "heads": 3,
     "head_width": 5,
@@ -146,12 +146,23 @@ def transposed(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int)
     return full[:, cut : cut + length * stride] + bias[:, None]
 
 
+def head(y: np.ndarray, state: State, strides: tuple[int, ...]) -> np.ndarray:
+    """Frames [W, N] -> signal [C, T]."""
+    for i, stride in enumerate(strides):
+        y = transposed(y, state[f"convolutions.{i}.weight"], state[f"convolutions.{i}.bias"], stride)
+    return linear(y.T, state, "linear").T
+
+
+def own_signal(tokens: np.ndarray, state: State, subject: int) -> np.ndarray:
+    """[N, D] -> [C_s, T], by the head of a subject: a token is five frames of four numbers."""
+    tokens = transformer(tokens, within(state, "decoder"), depth=1)
+    frames = np.array([token[4 * f : 4 * f + 4] for token in tokens for f in range(5)]).T
+    return head(frames, within(state, f"heads.{subject}"), (1, 1, 4))
+
+
 def signal(tokens: np.ndarray, state: State, n_channels: tuple[int, ...], subject: int) -> np.ndarray:
     """[N, D] -> [C_s, T]."""
     y = transformer(tokens, within(state, "decoder"), depth=1).T
-    for i, stride in enumerate((1, 1, 4, 1, 5)):
-        name = f"head.convolutions.{i}"
-        y = transposed(y, state[f"{name}.weight"], state[f"{name}.bias"], stride)
-    y = linear(y.T, state, "head.linear").T
+    y = head(y, within(state, "head"), (1, 1, 5, 1, 4))
     rows = own_rows(n_channels, subject)
     return state["read_out.weight"][rows] @ y + state["read_out.bias"][rows][:, None]

@@ -129,6 +129,24 @@ class TestAgainstAPlainRecomputation:
             assert (out.reconstruction[b, CHANNELS[s] :] == 0).all()
         assert out.quantizer_loss.item() == pytest.approx(np.mean(losses), rel=1e-6)
 
+    @pytest.mark.parametrize("gradients", [True, False], ids=["step by step", "folded"])
+    def test_the_tokenizer_of_several_subjects(self, gradients: bool) -> None:
+        model = plain.shaken(tokenizer(front="own"))
+        state = plain.state_of(model)
+        x, subject = some_input()
+        with torch.set_grad_enabled(gradients):
+            out = model(x.double(), subject)
+        for b in range(B):
+            s = int(subject[b])
+            patches = plain.within(state, f"encoder.front.patches.{s}")
+            own = x[b, : CHANNELS[s]].double().numpy()
+            tokens = plain.patch_tokens(own, patches, SMALL["patch"], SMALL["strides"])
+            hidden = plain.transformer(tokens, plain.within(state, "encoder.transformer"), SMALL["depth"])
+            values, codes, _ = plain.bottleneck(hidden, plain.within(state, "bottleneck"))
+            assert out.codes[b, :, 0].tolist() == codes.tolist()
+            expected = plain.own_signal(values, state, s)
+            np.testing.assert_allclose(out.reconstruction[b, : CHANNELS[s]].detach(), expected, atol=1e-6)
+
     def test_the_masked_encoder_with_two_separate_views(self) -> None:
         model = plain.shaken(masked())
         state = plain.state_of(model)
@@ -410,11 +428,14 @@ class TestEveryStage:
         torch.testing.assert_close(model.decode(codes, subject), model(x, subject).reconstruction)
 
 
-def planted(batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows made of four wave forms in a fixed order, from a random one on: [B, 3, 6 patches] and the order [B, 6]."""
+def planted(batch: int, seed: int, ordered: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows made of four wave forms: [B, 3, 6 patches], and which stands where, [B, 6].
+
+    They follow each other in a fixed order from a random one on, or in none.
+    """
     generator = torch.Generator().manual_seed(seed)
     first = torch.randint(0, 4, (batch, 1), generator=generator)
-    which = (first + torch.arange(6)) % 4
+    which = (first + torch.arange(6)) % 4 if ordered else torch.randint(0, 4, (batch, 6), generator=generator)
     forms = torch.randn(4, 3, 20, generator=torch.Generator().manual_seed(99))
     x = forms[which].transpose(1, 2).flatten(2)  # [B, 6, 3, 20] -> [B, 3, 120]
     return x + 0.3 * torch.randn(x.shape, generator=generator), which
@@ -423,11 +444,12 @@ def planted(batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_stages_learn_a_planted_order() -> None:
     shape = {**SMALL, **STILL, "filters": (16, 16, 8)}
     torch.manual_seed(0)
-    stage1 = CodebookTokenizer(3, EmaCodebook(8, 8), decoder_depth=1, **shape).train()
-    optimiser = torch.optim.AdamW(stage1.parameters(), lr=3e-3)
+    stage1 = CodebookTokenizer(3, EmaCodebook(8, 8, decay=0.9), decoder_depth=1, **shape).train()
+    optimiser = torch.optim.AdamW(stage1.parameters(), lr=1e-2)
     losses = []
-    for step in range(150):
-        x, _ = planted(32, step)
+    for step in range(300):
+        # without an order: with one, a decoder can tell a wave form by its neighbours and needs no code for it
+        x, _ = planted(32, step, ordered=False)
         out = stage1(x)
         loss = TokenizerLoss()(out.reconstruction, x, out.quantizer_loss)
         optimiser.zero_grad()
@@ -435,7 +457,7 @@ def test_the_stages_learn_a_planted_order() -> None:
         optimiser.step()
         losses.append(loss.reconstruction.item())
     assert losses[0] > 0.9
-    assert losses[-1] < 0.4  # the noise alone is 0.09
+    assert losses[-1] < 0.15  # the noise alone is 0.09
     stage1.eval()
     x, which = planted(64, 1000)
     codes = stage1.codes(x)[..., 0]
