@@ -135,7 +135,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
         notes.append("The interval holds 0: these queries do not tell the runs apart.")
     else:
         better = (result["difference"] > 0) != (result["metric"] == "median_rank")  # a lower rank is a better one
-        notes.append(f"The {'second' if better else 'first'} run is better.")
+        notes.append(f"On these windows the {'second' if better else 'first'} run is better.")
     if result["simulated"]:
         notes.append("Simulated: the response was planted. The figures test the code; they say nothing about brains.")
     return notes

@@ -143,11 +143,13 @@ def test_the_table_says_which_run_is_better_also_for_ranks(pair: tuple[Path, Pat
     for metric in ("mrr", "median_rank", "percentile_rank"):
         result = compare_runs(pair[0], pair[1], metric=metric)
         title, columns, rows, notes = comparison_table(result)
-        assert "The second run is better." in notes, metric
+        assert "On these windows the second run is better." in notes, metric
         assert rows[0][1].endswith("one")
         assert len({len(row) for row in [columns, *rows]}) == 1
         assert "200 windows" in title
-    assert "The first run is better." in comparison_table(compare_runs(pair[1], pair[0], metric="mrr"))[3]
+    assert (
+        "On these windows the first run is better." in comparison_table(compare_runs(pair[1], pair[0], metric="mrr"))[3]
+    )
 
 
 def test_evaluated_runs_are_compared_on_the_command_line(
@@ -168,7 +170,7 @@ def test_evaluated_runs_are_compared_on_the_command_line(
         main(arguments)
     shown = capsys.readouterr().out
     assert f"{result['difference']:+.3f} [{result['low']:+.3f}, {result['high']:+.3f}]" in shown
-    assert "The second run is better." in shown
+    assert "On these windows the second run is better." in shown
     assert "Simulated" in shown
     with pytest.raises(SystemExit) as stop:
         main(["compare", str(tmp_path / "noisy"), str(tmp_path / "absent")])
