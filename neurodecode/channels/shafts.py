@@ -14,6 +14,8 @@ PREFIX = re.compile(r"^(?:POL|EEG|SEEG|ECOG|IEEG)\s+", re.IGNORECASE)
 REFERENCE = re.compile(r"[-_ ](?:REF|G2|AVG)$", re.IGNORECASE)
 # a straight or a typographic apostrophe marks the left side in many clinics
 CONTACT = re.compile(r"^([A-Za-z][A-Za-z_ ]*?['\u2019\u02bc\u2032`]?)\s*0*(\d+)$")
+APOSTROPHES = re.compile("[\u2019\u02bc\u2032`]")
+NEIGHBOURS = re.compile(r"^\((.+)\+(.+)\)$")  # what a Laplacian name subtracts
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,29 @@ class Contact:
 def contact_of(name: str) -> Contact | None:
     """Shaft and number that a channel name states, or None when it states none.
 
-    Bipolar names (`A'1-A'2`) give the first contact, if both lie on one shaft.
+    Bipolar names (`A'1-A'2`) give the first contact, Laplacian names (`A'2-(A'1+A'3)`) the centre, if all lie on one shaft.
     """
-    text = REFERENCE.sub("", PREFIX.sub("", name.strip()))
-    first, dash, second = text.partition("-")
+    first, dash, rest = bare_name(name).partition("-")
     if dash:
-        one, other = contact_of(first), contact_of(second)
-        return one if one and other and one.shaft == other.shaft else None
-    match = CONTACT.match(text)
+        one, others = contact_of(first), [contact_of(other) for other in _subtracted(rest)]
+        return one if one and all(other and other.shaft == one.shaft for other in others) else None
+    match = CONTACT.match(first)
     if not match:
         return None
-    shaft = re.sub("[\u2019\u02bc\u2032`]", "'", match.group(1).strip())
-    return Contact(shaft, int(match.group(2)))
+    return Contact(APOSTROPHES.sub("'", match.group(1).strip()), int(match.group(2)))
+
+
+def bare_name(name: str) -> str:
+    """The name of the contact alone: without the amplifier's prefix and reference, with a straight apostrophe."""
+    return APOSTROPHES.sub("'", REFERENCE.sub("", PREFIX.sub("", name.strip())))
+
+
+def is_derived(name: str) -> bool:
+    """Whether a name states a difference between contacts (`A'1-A'2`, `A1-B2`, `A'2-(A'1+A'3)`)."""
+    first, dash, rest = bare_name(name).partition("-")
+    return bool(dash and contact_of(first) and all(contact_of(other) for other in _subtracted(rest)))
+
+
+def _subtracted(text: str) -> tuple[str, ...]:
+    match = NEIGHBOURS.match(text)
+    return match.groups() if match else (text,)

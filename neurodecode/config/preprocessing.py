@@ -34,8 +34,12 @@ class PreprocessingSettings(Settings):
     """Lower edge, Hz (FIR, zero phase, designed as MNE designs it)."""
     low_pass: PositiveFloat | None = None
     """Upper edge, Hz."""
-    reference: Literal["none", "average"] | tuple[str, ...] = "none"
-    """EEG reference: as recorded, average of the good channels, or the mean of named channels (dropped afterwards)."""
+    reference: Literal["none", "average", "shaft-average", "bipolar", "laplacian", "white-matter"] | tuple[str, ...] = (
+        "none"
+    )
+    """As recorded; `average` of the good channels, EEG and each intracranial type apart; or the mean of named channels,
+    subtracted from EEG and dropped. For contacts also: `shaft-average`, `bipolar` (each contact minus the next of its
+    shaft), `laplacian` (minus the mean of its two neighbours), `white-matter` (minus the mean of the contacts there)."""
     sfreq: PositiveFloat = 120.0
     """Rate of the stored signal, Hz; polyphase resampling, times are exact."""
     block_seconds: PositiveFloat = 30.0
@@ -59,4 +63,8 @@ class PreprocessingSettings(Settings):
 
     def identity(self) -> dict:
         """The settings that can change the stored numbers: all but `block_seconds`."""
-        return self.model_dump(mode="json", exclude={"block_seconds"})
+        settings = self.model_dump(mode="json", exclude={"block_seconds"})
+        if self.reference == "average":
+            # it left contacts as they were before it was taken of each type: only such recordings are made again
+            settings["reference"] = "average of each type"
+        return settings

@@ -23,7 +23,7 @@ from neurodecode.preprocessing.filters import Filters, design_filters, line_freq
 from neurodecode.preprocessing.interpolate import interpolate_bads
 from neurodecode.preprocessing.pick import channel_types, datatype_of, pick_channels
 from neurodecode.preprocessing.quality import excerpt_of, line_ratio, rms_by_type
-from neurodecode.preprocessing.reference import apply_reference, reference_names
+from neurodecode.preprocessing.reference import ReferencePlan, plan_reference, reference_names
 from neurodecode.preprocessing.resample import Ratio, rational_ratio, resample_reference
 from neurodecode.preprocessing.streaming import stream_stretch
 from neurodecode.preprocessing.stretches import Stretches, find_stretches, merge_spans, uncovered_spans
@@ -122,20 +122,24 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     for row in np.flatnonzero(scan.invalid):
         signal[row] = 0.0  # what a filter makes of the holes is no signal
 
-    notes += apply_reference(signal, rows, kinds, bads, settings, name)
-    for row in np.flatnonzero(scan.invalid):
-        signal[row] = 0.0  # not minus the reference either
+    plan = plan_reference(rows, kinds, bads, settings, name, recording.regions, _places(raw))
+    notes += plan.notes
+    signal = plan.apply(signal)
+    invalid = {rows[row] for row in np.flatnonzero(scan.invalid)}
+    for place, channel in enumerate(plan.names):
+        if channel in invalid:
+            signal[place] = 0.0  # not minus the reference either
     reference_only = [channel for channel in rows if channel in references]
-    out_names = [channel for channel in rows if channel not in reference_only]
+    out_names = [channel for channel in plan.names if channel not in reference_only]
     if settings.bads == "drop":
         out_names = [channel for channel in out_names if channel not in bads]
     good = np.array([channel not in bads for channel in out_names], bool)
     if not good.any():
         raise RecordingError(_all_bad(name, rows, bads))
-    if len(out_names) < len(rows):
-        signal = np.ascontiguousarray(signal[[rows.index(channel) for channel in out_names]])
-    out_kinds = [types[channel] for channel in out_names]
-    info = _info_of(raw, out_names, settings.sfreq)
+    if len(out_names) < len(plan.names):
+        signal = np.ascontiguousarray(signal[[plan.names.index(channel) for channel in out_names]])
+    out_kinds = [types[plan.source(channel)] for channel in out_names]
+    info = _info_of(raw, out_names, plan, settings.sfreq)
     if settings.bads == "interpolate":
         interpolate_bads(signal, info, [channel for channel in out_names if channel in bads], name)
         for first, last in zip([0] + [b for _, b in covered], [a for a, _ in covered] + [n_samples]):
@@ -144,7 +148,7 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
 
     spans = merge_spans(stretches.bad_spans + uncovered_spans(covered, n_samples, settings.sfreq))
     begin, end = excerpt_of(stretches.good, sfreq)
-    before = np.nan_to_num(raw.get_data(picks=out_names, start=begin, stop=end), posinf=0.0, neginf=0.0)
+    before = _excerpt(raw, out_names, plan, begin, end)
     after = signal[:, ratio.first_output(begin) : ratio.first_output(end)]
     report = {
         "n_channels": len(out_names),
@@ -167,6 +171,8 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
         "line_noise_before": line_ratio(before, sfreq, _line(recording, raw, line), good),
         "line_noise_after": line_ratio(after, settings.sfreq, _line(recording, raw, line), good),
     }
+    if settings.reference != "none":
+        report["reference"] = plan.report(settings.reference)
     if stretches.dropped:
         found = f"{len(stretches.dropped)} good stretches shorter than {minimum / sfreq:g} s"
         notes.append(Note(name, found, f"dropped, {report['seconds_dropped']:g} s in all", "warning"))
@@ -175,7 +181,7 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     return CleanSignal(
         signal,
         settings.sfreq,
-        _channel_rows(info, good, recording.regions),
+        _channel_rows(info, good, _regions(plan, recording.regions)),
         recording.events,
         spans,
         notes,
@@ -232,17 +238,45 @@ def _all_bad(name: str, rows: list[str], bads: dict[str, str]) -> str:
     )
 
 
-def _info_of(raw: BaseRaw, names: list[str], sfreq: float) -> Info:
-    """Info of the kept channels at the stored rate."""
+def _info_of(raw: BaseRaw, names: list[str], plan: ReferencePlan, sfreq: float) -> Info:
+    """Info of the stored channels at the stored rate; derived ones lie at the mean of the contacts that place them."""
     import mne
 
-    info = mne.pick_info(raw.info, mne.pick_channels(raw.info["ch_names"], names, ordered=True), verbose="error")
+    sources = [plan.source(name) for name in names]
+    info = mne.pick_info(raw.info, mne.pick_channels(raw.info["ch_names"], sources, ordered=True), verbose="error")
     with info._unlock():
         info["sfreq"] = sfreq
         info["lowpass"] = min(info["lowpass"] or sfreq / 2, sfreq / 2)
         info["highpass"] = min(info["highpass"], info["lowpass"])
     info["bads"] = []
+    if plan.derivations:
+        places = _places(raw)
+        mne.rename_channels(info, {source: name for source, name in zip(sources, names) if source != name})
+        for channel, name in zip(info["chs"], names):
+            if name in plan.derivations:
+                points = [places.get(point, np.full(3, np.nan)) for point in plan.derivations[name].points]
+                channel["loc"] = np.concatenate([np.mean(points, axis=0), np.full(9, np.nan)])  # NaN is unknown
     return info
+
+
+def _places(raw: BaseRaw) -> dict[str, np.ndarray]:
+    """Channel -> position [3], m, of the channels whose position is known (all-zero and NaN are unknown)."""
+    places = {channel["ch_name"]: np.array(channel["loc"][:3], float) for channel in raw.info["chs"]}
+    return {name: place for name, place in places.items() if np.isfinite(place).all() and place.any()}
+
+
+def _regions(plan: ReferencePlan, regions: dict[str, str]) -> dict[str, str]:
+    """Regions of the stored channels."""
+    return regions | {name: derivation.region(regions) for name, derivation in plan.derivations.items()}
+
+
+def _excerpt(raw: BaseRaw, names: list[str], plan: ReferencePlan, start: int, stop: int) -> np.ndarray:
+    """The stored channels as recorded, float64 [channels, samples]; derived ones as the difference of what was recorded."""
+    picks = plan.recorded if plan.derivations else names
+    data = np.nan_to_num(raw.get_data(picks=picks, start=start, stop=stop), posinf=0.0, neginf=0.0)
+    if not plan.derivations:
+        return data
+    return plan.apply(data)[[plan.names.index(name) for name in names]]
 
 
 def _channel_rows(info: Info, good: np.ndarray, regions: dict[str, str]) -> pd.DataFrame:

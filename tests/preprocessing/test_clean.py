@@ -11,6 +11,9 @@ import pytest
 from neurodecode.config import PreprocessingSettings, load_settings
 from neurodecode.errors import RecordingError
 from neurodecode.preprocessing.clean import clean
+from neurodecode.preprocessing.filters import design_filters
+from neurodecode.preprocessing.resample import rational_ratio
+from neurodecode.preprocessing.streaming import stream_stretch
 from neurodecode.resources import resource_folder
 
 PRESETS = sorted(path.stem for path in (resource_folder("configs") / "preprocessing").glob("*.yaml"))
@@ -105,12 +108,46 @@ def test_interpolation_without_positions_or_of_contacts_is_refused(make_recordin
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_loads_and_runs(make_recording, noise, preset: str) -> None:
     settings = load_settings(PreprocessingSettings, preset, kind="configs/preprocessing")
-    types = "mag" if settings.picks == ("meg",) else "eeg"
+    types = {"meg": "mag", "seeg": "seeg"}.get(settings.picks[0], "eeg")
+    if "eeg" in settings.picks:
+        types = "eeg"
+    sfreq = 128.0 if settings.sfreq < 128 and types != "seeg" else 1024.0
     names = ["A1", "A2", "M1", "M2"]
-    result = clean(make_recording(noise(sfreq=128.0), sfreq=128.0, names=names, types=types), settings)
+    recording = make_recording(noise(sfreq=sfreq), sfreq=sfreq, names=names, types=types, line_frequency=50.0)
+    result = clean(recording, settings)
     assert result.sfreq == settings.sfreq
     assert np.isfinite(result.signal).all()
     assert result.signal.shape[1] == 20 * settings.sfreq
+
+
+@pytest.mark.parametrize("types", ["eeg", "seeg", "mag"])
+def test_the_default_preset_gives_to_the_bit_what_its_steps_give_one_by_one(make_recording, noise, types: str) -> None:
+    values = noise(seconds=70.0, sfreq=250.0)
+    settings = load_settings(PreprocessingSettings, "default", kind="configs/preprocessing")
+    filters, ratio = design_filters(settings, 250.0, None, "noise"), rational_ratio(250.0, 120.0, 70.0, "noise")
+    blocks = [values[:, start : start + 7_500] for start in range(0, values.shape[1], 7_500)]  # of 30 s
+    expected = np.concatenate(list(stream_stretch(blocks, filters, ratio, 0)), axis=1)
+    result = clean(make_recording(values, sfreq=250.0, types=types), settings)
+    assert result.signal.tobytes() == expected.tobytes()
+
+
+def test_the_identity_of_the_default_preset_is_the_one_that_stores_hold() -> None:
+    settings = load_settings(PreprocessingSettings, "default", kind="configs/preprocessing")
+    assert settings.identity() == {
+        "picks": ["meg", "eeg", "seeg", "ecog"],
+        "exclude": [],
+        "bads": "mark",
+        "find_bads": True,
+        "bad_deviation": 8.0,
+        "line_noise": None,
+        "high_pass": 0.5,
+        "low_pass": 40.0,
+        "reference": "none",
+        "sfreq": 120.0,
+        "engine": "streaming",
+        "minimum_seconds": 1.0,
+        "schema_version": 1,
+    }
 
 
 def test_the_presets_are_the_four_that_pipelines_name() -> None:

@@ -56,8 +56,24 @@ def test_a_missing_or_bad_reference_is_refused(make_recording, noise) -> None:
         clean(make_recording(noise(), bads=["E1", "E2", "E3"]), with_reference("average"))
 
 
-def test_an_average_reference_without_eeg_is_said_and_changes_nothing(make_recording, noise) -> None:
-    recording = make_recording(noise(), types="seeg")
+def test_an_average_reference_without_eeg_and_contacts_is_said_and_changes_nothing(make_recording, noise) -> None:
+    recording = make_recording(noise(), types="mag")
     result = clean(recording, with_reference("average"))
     assert np.array_equal(result.signal, clean(recording, PLAIN).signal)
-    assert "there is no EEG channel" in result.notes[-1].line()
+    assert "there is no EEG channel and no contact" in result.notes[-1].line()
+
+
+def test_each_intracranial_type_and_the_eeg_have_an_average_of_their_own(make_recording, noise) -> None:
+    types = ["eeg", "seeg", "ecog", "seeg", "eeg", "ecog"]
+    recording = make_recording(noise(n_channels=6), types=types)
+    plain = clean(recording, PLAIN).signal
+    result = clean(recording, with_reference("average")).signal
+    for rows in ([0, 4], [1, 3], [2, 5]):
+        np.testing.assert_allclose(result[rows], plain[rows] - plain[rows].mean(axis=0), atol=1e-11)
+    with pytest.raises(RecordingError, match="1 good seeg channels of 2 give no average reference"):
+        clean(make_recording(noise(n_channels=6), types=types, bads=["E3"]), with_reference("average"))
+
+
+def test_stores_made_with_the_older_meaning_of_average_and_no_others_are_made_again() -> None:
+    assert with_reference("average").identity()["reference"] != "average"
+    assert PLAIN.identity()["reference"] == "none"
