@@ -245,14 +245,15 @@ def _features(store: Path, training: TrainSettings, label: str, stages: Stages, 
 
 def _put_other_run_aside(run: Path, settings: TrainSettings, store: Path, say: Say) -> None:
     """Rename a run of other settings or other signals: results are kept, never mixed. One that can go on stays."""
-    from neurodecode.training.run_folder import first_difference, read_run
+    from neurodecode.training.run_folder import first_difference, read_run, run_settings
 
     if not (run / "run.json").is_file():
         return
     info = read_run(run)
     recorded = {r["name"]: r["sha256_signal"] for r in read_json(store / "cohort.json")["recordings"]}
     same_data = {name: recorded.get(name) for name in info["store_sha256s"]} == info["store_sha256s"]
-    different = first_difference(info["settings"], settings.model_dump(mode="json"))
+    begun = run_settings(info, str(run / "run.json")).model_dump(mode="json")
+    different = first_difference(begun, settings.model_dump(mode="json"))
     if same_data and not different:
         return
     reason = f"{different[0]} was {different[1]}" if different else "its signals were others"

@@ -9,9 +9,11 @@ that what the caller makes of them does not depend on the order. Workers get one
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from neurodecode.errors import NeurodecodeError, SettingsError
@@ -93,10 +95,11 @@ def run_parallel(
     SettingsError
         If the extra `cluster` is missing, or no scheduler answers at the address.
     """
+    there = partial(_in_folder, os.getcwd(), function)
     if dask is not None:
-        outcomes: Generator[Outcome, None, None] = _on_dask(function, items, dask)
+        outcomes: Generator[Outcome, None, None] = _on_dask(there, items, dask)
     elif workers > 1 and len(items) > 1:
-        outcomes = _on_processes(function, items, workers)
+        outcomes = _on_processes(there, items, workers)
     else:
         outcomes = (guarded(function, index, item) for index, item in enumerate(items))
     try:
@@ -106,6 +109,13 @@ def run_parallel(
             yield outcome
     finally:
         outcomes.close()
+
+
+def _in_folder(folder: str, function: Callable[[Any], Any], item: Any) -> Any:
+    """Apply `function` where the caller stands, so that relative paths mean the same in a worker that began elsewhere."""
+    if os.getcwd() != folder:
+        os.chdir(folder)
+    return function(item)
 
 
 def _on_processes(function: Callable, items: Sequence[Any], workers: int) -> Generator[Outcome, None, None]:

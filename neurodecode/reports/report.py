@@ -216,7 +216,7 @@ def _facts(info: dict[str, Any], settings: TrainSettings) -> list[tuple[str, str
         ("recordings", str(len(info["recordings"]))),
         ("channels", f"{sizes['n_chans']} at {sizes['sfreq']:g} Hz"),
         ("window", f"{window.tmin:g} to {window.tmax:g} s, brain {1000 * window.shift:g} ms after the sound"),
-        ("features", f"{settings.features.kind}, {sizes['n_outputs']} dimension(s)"),
+        ("features", f"{settings.features.kind}, {sizes.get('n_features', sizes['n_outputs'])} dimension(s)"),
         ("objective", settings.objective.kind),
         ("parameters", f"{info['n_parameters']:,}"),
         ("folds", str(len(info["folds"]))),

@@ -247,7 +247,8 @@ class _Builder:
         self.counts["window leaves the recording"] += int((~keep).sum())
         bad = np.zeros(len(rows), bool)
         for begin, end in recording.bad_spans:
-            bad |= (start < end * self.sfreq) & (start + self.n_times > begin * self.sfreq)
+            # a thousandth of a sample of grace: a window may begin where a span ends, whatever the rounding of seconds
+            bad |= (start < end * self.sfreq - 1e-3) & (start + self.n_times > begin * self.sfreq + 1e-3)
         self.counts["window overlaps a bad span"] += int((keep & bad).sum())
         keep &= ~bad
         rows = rows[keep]

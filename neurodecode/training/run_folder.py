@@ -98,7 +98,9 @@ def claim(out: Path, settings: TrainSettings, hashes: dict[str, str], resume: bo
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         return None
     info = read_run(out)
-    different = first_difference(info["settings"], settings.model_dump(mode="json"))
+    # a run that an earlier version began lacks settings that were added since: they count with their defaults
+    begun = run_settings(info, str(out / "run.json")).model_dump(mode="json")
+    different = first_difference(begun, settings.model_dump(mode="json"))
     if different:
         key, old, new = different
         raise SettingsError(f"{out}: holds a run with {key}={old}, not {new}; give another --out, or set it back")
