@@ -10,7 +10,7 @@ from neurodecode.config.base import Settings
 
 
 class PreprocessingSettings(Settings):
-    """Steps run in this order: pick, bad channels, line noise, band-pass, reference, resample, interpolate."""
+    """Steps run in this order: pick, bad channels, line noise, band-pass, reference, envelope, resample, interpolate."""
 
     picks: tuple[Literal["meg", "mag", "grad", "eeg", "seeg", "ecog", "dbs"], ...] = (
         "meg",
@@ -40,6 +40,9 @@ class PreprocessingSettings(Settings):
     """As recorded; `average` of the good channels, EEG and each intracranial type apart; or the mean of named channels,
     subtracted from EEG and dropped. For contacts also: `shaft-average`, `bipolar` (each contact minus the next of its
     shaft), `laplacian` (minus the mean of its two neighbours), `white-matter` (minus the mean of the contacts there)."""
+    envelope: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Band in Hz, for example [70, 150] (high gamma), whose envelope is stored in place of the signal, same unit: mean
+    magnitude of sub-bands of about 20 Hz, after the reference and before resampling. Asks for engine: mne."""
     sfreq: PositiveFloat = 120.0
     """Rate of the stored signal, Hz; polyphase resampling, times are exact."""
     block_seconds: PositiveFloat = 30.0
@@ -57,9 +60,23 @@ class PreprocessingSettings(Settings):
             raise ValueError(f"high_pass ({self.high_pass} Hz) must lie below low_pass ({self.low_pass} Hz)")
         if self.low_pass and self.low_pass > self.sfreq / 2:
             raise ValueError(f"low_pass ({self.low_pass} Hz) must not exceed sfreq / 2 ({self.sfreq / 2} Hz)")
+        self._check_envelope()
         if not self.picks:
             raise ValueError("picks is empty: name at least one channel type, for example [meg]")
         return self
+
+    def _check_envelope(self) -> None:
+        if self.envelope is None:
+            return
+        low, high = self.envelope
+        if low >= high:
+            raise ValueError(f"envelope [{low:g}, {high:g}] Hz: the first edge must lie below the second")
+        if self.engine != "mne":
+            raise ValueError(f"envelope is made by the engine mne alone, not by {self.engine}: set engine to mne")
+        if self.high_pass or self.low_pass:
+            raise ValueError("envelope makes its own band: set high_pass and low_pass to null")
+        if self.bads == "interpolate":
+            raise ValueError("an envelope cannot be interpolated from its neighbours: set bads to mark or drop")
 
     def identity(self) -> dict:
         """The settings that can change the stored numbers: all but `block_seconds`."""
@@ -67,4 +84,7 @@ class PreprocessingSettings(Settings):
         if self.reference == "average":
             # it left contacts as they were before it was taken of each type: only such recordings are made again
             settings["reference"] = "average of each type"
+        for later in ("envelope",):  # stores made before these settings existed are what null makes
+            if settings[later] is None:
+                del settings[later]
         return settings

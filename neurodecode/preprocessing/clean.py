@@ -3,8 +3,9 @@
     from neurodecode.preprocessing.clean import clean
     signal = clean(source.open(), PreprocessingSettings(low_pass=40)).signal      # float32 [channels, samples]
 
-Order: pick channels, find bad ones, notch and band-pass each good stretch alone, reference, resample to the exact
-output grid (sample k lies k / sfreq seconds from the first sample), interpolate or drop bad channels, report.
+Order: pick channels, find bad ones, notch and band-pass each good stretch alone, reference, envelope, resample to the
+exact output grid (sample k lies k / sfreq seconds from the first sample), interpolate or drop bad channels, report.
+Reference and resampling may change places, both being linear, and do so when no envelope lies between them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pandas as pd
 from neurodecode.config.preprocessing import PreprocessingSettings
 from neurodecode.errors import RecordingError
 from neurodecode.preprocessing.bads import BadChannelScan
+from neurodecode.preprocessing.envelope import EnvelopeBands, design_envelope, envelope_reference
 from neurodecode.preprocessing.filters import Filters, design_filters, line_frequency_of
 from neurodecode.preprocessing.interpolate import interpolate_bads
 from neurodecode.preprocessing.pick import channel_types, datatype_of, pick_channels
@@ -92,26 +94,21 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     ratio = rational_ratio(sfreq, settings.sfreq, n_times / sfreq, name)
     line = line_frequency_of(settings, recording.line_frequency or raw.info.get("line_freq"), name)
     filters = design_filters(settings, sfreq, line, name)
-    minimum = max(round(settings.minimum_seconds * sfreq), filters.longest, 2)
+    bands = design_envelope(settings, sfreq, name)
+    minimum = max(round(settings.minimum_seconds * sfreq), filters.longest, bands.longest if bands else 2)
     stretches = find_stretches(raw, minimum)
-    _refuse_if_nothing_is_left(stretches, minimum, filters, sfreq, name)
+    _refuse_if_nothing_is_left(stretches, minimum, filters, bands, sfreq, name)
 
     n_samples = ratio.first_output(n_times)
-    signal = np.zeros((len(rows), n_samples), np.float32)
+    covered = [(ratio.first_output(start), ratio.first_output(stop)) for start, stop in stretches.good]
     scan = BadChannelScan(len(rows), sfreq)
-    covered = []
-    for start, stop in stretches.good:
-        first, last = ratio.first_output(start), ratio.first_output(stop)
-        if settings.engine == "mne":
-            signal[:, first:last] = _reference_engine(raw, rows, start, stop, filters, ratio, scan)
-        else:
-            blocks = _blocks(raw, rows, start, stop, settings.block_seconds, scan)
-            position = first
-            for out in stream_stretch(blocks, filters, ratio, start):
-                signal[:, position : position + out.shape[1]] = out
-                position += out.shape[1]
-            assert position == last
-        covered.append((first, last))
+    if bands is None:
+        signal = np.zeros((len(rows), n_samples), np.float32)
+        _filter_and_resample(signal, raw, rows, stretches, settings, filters, ratio, scan)
+    else:  # the reference comes before what is not linear, and the bad channels before the reference: read twice
+        for start, stop in stretches.good:
+            for _ in _blocks(raw, rows, start, stop, settings.block_seconds, scan):
+                pass
 
     marked = {channel: "marked in the recording" for channel in raw.info["bads"] if channel in rows}
     deviation = settings.bad_deviation if settings.find_bads else None
@@ -119,12 +116,18 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     for channel, reason in bads.items():
         if channel not in marked or reason != marked[channel]:
             notes.append(Note(name, f"channel {channel}: {reason}", f"bad ({settings.bads})", "warning"))
-    for row in np.flatnonzero(scan.invalid):
-        signal[row] = 0.0  # what a filter makes of the holes is no signal
-
     plan = plan_reference(rows, kinds, bads, settings, name, recording.regions, _places(raw))
     notes += plan.notes
-    signal = plan.apply(signal)
+    if bands is None:
+        for row in np.flatnonzero(scan.invalid):
+            signal[row] = 0.0  # what a filter makes of the holes is no signal
+        signal = plan.apply(signal)
+    else:
+        signal = np.zeros((len(plan.names), n_samples), np.float32)
+        for (start, stop), (first, last) in zip(stretches.good, covered):
+            data = np.nan_to_num(raw.get_data(picks=rows, start=start, stop=stop), nan=0.0, posinf=0.0, neginf=0.0)
+            filtered = _filtered_by_mne(plan.apply(data), sfreq, filters)
+            signal[:, first:last] = resample_reference(envelope_reference(filtered, bands, sfreq), ratio, start)
     invalid = {rows[row] for row in np.flatnonzero(scan.invalid)}
     for place, channel in enumerate(plan.names):
         if channel in invalid:
@@ -171,6 +174,14 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
         "line_noise_before": line_ratio(before, sfreq, _line(recording, raw, line), good),
         "line_noise_after": line_ratio(after, settings.sfreq, _line(recording, raw, line), good),
     }
+    if bands is not None:
+        report["envelope"] = bands.report()
+        report["line_noise_after"] = None  # the envelope's own frequencies are not those of the signal
+        found = f"envelope of {bands.edges[0][0]:g}-{bands.edges[-1][1]:g} Hz in {len(bands.edges)} sub-bands"
+        notes.append(Note(name, found, "stored in place of the signal"))
+        if line is None:
+            said = "mains may lie in it; set line_noise to auto, 50 or 60"
+            notes.append(Note(name, f"{found}, but no notch", said, "warning"))
     if settings.reference != "none":
         report["reference"] = plan.report(settings.reference)
     if stretches.dropped:
@@ -200,33 +211,58 @@ def _blocks(
     scan.end_stretch()
 
 
-def _reference_engine(
-    raw: BaseRaw, rows: list[str], start: int, stop: int, filters: Filters, ratio: Ratio, scan: BadChannelScan
-) -> np.ndarray:
-    """MNE's own methods on a Raw that holds nothing but this stretch; float64 [channels, outputs]."""
+def _filter_and_resample(
+    signal: np.ndarray,
+    raw: BaseRaw,
+    rows: list[str],
+    stretches: Stretches,
+    settings: PreprocessingSettings,
+    filters: Filters,
+    ratio: Ratio,
+    scan: BadChannelScan,
+) -> None:
+    """Fill `signal` [channels, outputs] with the good stretches, by the engine that is set, and scan on the way."""
+    for start, stop in stretches.good:
+        first, last = ratio.first_output(start), ratio.first_output(stop)
+        if settings.engine == "mne":
+            data = scan.add(raw.get_data(picks=rows, start=start, stop=stop))
+            scan.end_stretch()
+            filtered = _filtered_by_mne(data, float(raw.info["sfreq"]), filters)
+            signal[:, first:last] = resample_reference(filtered, ratio, start)
+        else:
+            blocks = _blocks(raw, rows, start, stop, settings.block_seconds, scan)
+            position = first
+            for out in stream_stretch(blocks, filters, ratio, start):
+                signal[:, position : position + out.shape[1]] = out
+                position += out.shape[1]
+            assert position == last
+
+
+def _filtered_by_mne(data: np.ndarray, sfreq: float, filters: Filters) -> np.ndarray:
+    """MNE's own methods on a Raw that holds nothing but this stretch; float64 [channels, samples]."""
     import mne
 
-    data = scan.add(raw.get_data(picks=rows, start=start, stop=stop))
-    scan.end_stretch()
-    info = mne.create_info(len(rows), raw.info["sfreq"], "eeg")
-    alone = mne.io.RawArray(data, info, copy="both", verbose="error")  # filters work in place: not on the source
-    picks = np.arange(len(rows))
+    alone = mne.io.RawArray(data, mne.create_info(len(data), sfreq, "eeg"), copy="both", verbose="error")
+    picks = np.arange(len(data))
     if filters.notches:
         alone.notch_filter(np.array(filters.notches), picks=picks, verbose="error")
     if filters.high_pass is not None or filters.low_pass is not None:
         alone.filter(filters.high_pass, filters.low_pass, picks=picks, pad="reflect_limited", verbose="error")
-    return resample_reference(alone.get_data(), ratio, start)
+    return alone.get_data()
 
 
-def _refuse_if_nothing_is_left(stretches: Stretches, minimum: int, filters: Filters, sfreq: float, name: str) -> None:
+def _refuse_if_nothing_is_left(
+    stretches: Stretches, minimum: int, filters: Filters, bands: EnvelopeBands | None, sfreq: float, name: str
+) -> None:
     if stretches.good:
         return
     longest = max((b - a for a, b in stretches.dropped), default=0) / sfreq
-    cause = (
-        f"the longest filter needs {filters.longest / sfreq:.3g} s; raise high_pass or drop the notch"
-        if filters.longest >= minimum and filters.kernels
-        else f"minimum_seconds asks for {minimum / sfreq:.3g} s; lower it"
-    )
+    if filters.longest >= minimum and filters.kernels:
+        cause = f"the longest filter needs {filters.longest / sfreq:.3g} s; raise high_pass or drop the notch"
+    elif bands and bands.longest >= minimum:
+        cause = f"the envelope's filters need {bands.longest / sfreq:.3g} s; widen the envelope's band"
+    else:
+        cause = f"minimum_seconds asks for {minimum / sfreq:.3g} s; lower it"
     raise RecordingError(f"{name}: the longest good stretch lasts {longest:.3g} s, but {cause}")
 
 
