@@ -284,10 +284,9 @@ def run(
     on_error: Annotated[OnError, typer.Option(help="Stop at the first recording that fails, or go on.")] = OnError.stop,
 ) -> None:
     """All stages of a pipeline. Done stages are skipped, and it is said why one is redone."""
-    from neurodecode.config import PipelineSettings, load_settings
-    from neurodecode.pipeline import run_pipeline
+    from neurodecode.pipeline import load_pipeline, run_pipeline
 
-    settings = load_settings(PipelineSettings, pipeline, "pipelines", overrides or [])
+    settings = load_pipeline(pipeline, overrides or [])
     console = _console()
     failed = run_pipeline(
         settings,

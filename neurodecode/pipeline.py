@@ -13,7 +13,7 @@ A stage is done when its key (a hash of its settings and of the keys of the stag
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,9 @@ from neurodecode.config import (
     PreprocessingSettings,
     SimulationSettings,
     TrainSettings,
+    apply_overrides,
     load_settings,
+    read_yaml,
     validate,
     with_base,
 )
@@ -78,6 +80,30 @@ def sources_of(source: str | Path, root: Path | None = None) -> list:
             )
         return expand_source(card)
     return expand_source(path)
+
+
+def load_pipeline(name_or_file: str | Path, overrides: Sequence[str] = ()) -> PipelineSettings:
+    """A pipeline with overrides that may reach into what it names.
+
+    `cohort.root=FOLDER` changes the card that the pipeline names, `training.aligner.seed=7` the preset, and so on.
+
+    Raises
+    ------
+    SettingsError
+        One line, for an unknown name, key or value.
+    """
+    values = read_yaml(find_yaml(name_or_file, "pipelines"))
+    for override in overrides:
+        stage, *rest = override.partition("=")[0].strip().split(".")
+        runs = values.get("training")
+        if stage == "cohort" and rest and isinstance(values.get("cohort"), str):
+            values["cohort"] = read_yaml(find_yaml(values["cohort"], "datasets"))
+        elif stage in ("preprocessing", "evaluation") and rest:
+            if isinstance(values.get(stage), str):
+                values[stage] = {"base": values[stage]}
+        elif stage == "training" and len(rest) > 1 and isinstance(runs, dict) and isinstance(runs.get(rest[0]), str):
+            runs[rest[0]] = {"base": runs[rest[0]]}
+    return validate(PipelineSettings, apply_overrides(values, overrides), str(name_or_file))
 
 
 class Stages:

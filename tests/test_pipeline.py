@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from neurodecode.config import CohortCard, PipelineSettings, TrainSettings
+from neurodecode.config import CohortCard, PipelineSettings, TrainSettings, load_settings
 from neurodecode.errors import SettingsError
-from neurodecode.pipeline import Stages, load_card, run_pipeline, stage_settings
+from neurodecode.pipeline import Stages, load_card, load_pipeline, run_pipeline, stage_settings
 
 
 def test_a_stage_is_skipped_only_when_key_and_product_are_both_there(tmp_path: Path) -> None:
@@ -50,6 +50,21 @@ def test_a_card_without_its_folder_says_how_to_get_the_data(monkeypatch: pytest.
     (tmp_path / "below").mkdir()
     card = CohortCard(name="mine", root_variable="ND_TEST_FOLDER", root_below=Path("below"))
     assert load_card(card).root == tmp_path / "below"
+
+
+def test_overrides_reach_into_the_card_and_the_presets_that_a_pipeline_names(tmp_path: Path) -> None:
+    changes = [f"cohort.root={tmp_path}", "preprocessing.sfreq=64", "training.segments-5s.training.epochs=3"]
+    changed = load_pipeline("cocktail_eeg", [*changes, "training.segments-10s.seed=7"])
+    assert isinstance(changed.cohort, CohortCard)
+    assert changed.cohort.root == tmp_path
+    assert changed.cohort.adapter == "cocktail_eeg"
+    assert changed.preprocessing == {"base": "cocktail_eeg", "sfreq": 64}
+    training = stage_settings(TrainSettings, changed.training["segments-5s"], "configs/training")
+    plain = load_settings(TrainSettings, "cocktail_eeg", "configs/training")
+    assert training.training.epochs == 3
+    assert training.model == plain.model
+    with pytest.raises(SettingsError, match=r"cohort.*rot"):
+        load_pipeline("cocktail_eeg", ["cohort.rot=x"])
 
 
 def tiny_pipeline(**training) -> PipelineSettings:

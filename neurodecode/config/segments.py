@@ -64,6 +64,8 @@ class SplitSettings(Settings):
     """Share of blocks for test."""
     block_seconds: PositiveFloat = 6.0
     """Sentences are merged into blocks longer than this (paper section 3.3)."""
+    repeated: Literal["together", "error"] = "together"
+    """content only: blocks that share a sentence of four words or more go to one side, or such a split is refused."""
     test_runs: tuple[str, ...] = ()
     """run only: names of runs that are tested."""
     valid_runs: tuple[str, ...] = ()

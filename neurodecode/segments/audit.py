@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurodecode.errors import LeakageError
+from neurodecode.segments.blocks import long_sentences
 
 if TYPE_CHECKING:
     from neurodecode.segments.windows import WindowIndex
-
-LONG_SENTENCE = 4  # words; shorter ones ("yes.") recur in any language and give nothing away
 
 
 def audit_split(index: WindowIndex) -> dict[str, Any]:
@@ -87,10 +86,4 @@ def _block_texts(index: WindowIndex, rows: Any) -> set[str]:
 
 
 def _long_sentences(index: WindowIndex, rows: Any) -> set[str]:
-    texts = (_normal(s) for b in rows["block"].unique() for s in index.blocks[b].sentences)
-    return {text for text in texts if len(text.split()) >= LONG_SENTENCE}
-
-
-def _normal(text: str) -> str:
-    """Lower case, letters and digits only: punctuation does not make another sentence."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+    return {text for b in rows["block"].unique() for text in long_sentences(index.blocks[b])}

@@ -16,6 +16,7 @@ import pandas as pd
 
 from neurodecode.config import SplitSettings
 
+LONG_SENTENCE = 4  # words; shorter ones ("yes.") recur in any language and give nothing away
 SAME_SENTENCE = 0.1  # s: rows of one text closer than this are one sentence, played again
 
 
@@ -95,6 +96,39 @@ def assign(uid: str, settings: SplitSettings) -> str:
     if draw < settings.test:
         return "test"
     return "valid" if draw < settings.test + settings.valid else "train"
+
+
+def sides_of_blocks(blocks: Sequence[Block], settings: SplitSettings) -> list[str]:
+    """Side of each block; with `repeated` together, blocks that share a sentence of four words or more share a side.
+
+    Without a shared sentence a block's side is that of its own hash, as published. A group takes the side of the first of
+    its blocks in the order of their texts, so the outcome depends on nothing but texts.
+    """
+    own = [assign(block.uid, settings) for block in blocks]
+    if settings.repeated == "error":
+        return own  # the audit refuses what is shared
+    group = list(range(len(blocks)))
+
+    def root(number: int) -> int:
+        while group[number] != number:
+            group[number] = group[group[number]]
+            number = group[number]
+        return number
+
+    holder: dict[str, int] = {}
+    for number, block in enumerate(blocks):
+        for text in long_sentences(block):
+            group[root(number)] = root(holder.setdefault(text, number))
+    first: dict[int, int] = {}
+    for number in sorted(range(len(blocks)), key=lambda n: (blocks[n].uid, n)):
+        first.setdefault(root(number), number)
+    return [own[first[root(number)]] for number in range(len(blocks))]
+
+
+def long_sentences(block: Block) -> set[str]:
+    """Sentences of four words or more, in lower case, letters and digits only."""
+    texts = ("".join(c if c.isalnum() else " " for c in s.lower()).split() for s in block.sentences)
+    return {" ".join(words) for words in texts if len(words) >= LONG_SENTENCE}
 
 
 def sentences_of_stimulus(events: pd.DataFrame, stimulus: str) -> list[tuple[float, str]]:

@@ -19,7 +19,7 @@ import pandas as pd
 from neurodecode.config import AnchorSettings, SegmentSettings, SplitSettings
 from neurodecode.errors import LeakageError, NeurodecodeError
 from neurodecode.segments.audit import audit_split
-from neurodecode.segments.blocks import Block, assign, blocks_of_stimulus, sentences_of_stimulus
+from neurodecode.segments.blocks import Block, blocks_of_stimulus, sentences_of_stimulus, sides_of_blocks
 from neurodecode.segments.stimulus_time import Presentation, presentations
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ def _identities(table: pd.DataFrame, contents: list[str]) -> np.ndarray:
 def _sides(table: pd.DataFrame, blocks: list[Block], settings: SplitSettings, fold: int) -> np.ndarray:
     """`train`, `valid` or `test` for every row."""
     if settings.rule == "content":
-        sides = np.array([assign(block.uid, settings) for block in blocks], dtype=object)
+        sides = np.array(sides_of_blocks(blocks, settings), dtype=object)
         return sides[table["block"].to_numpy()]
     runs = table["run"].to_numpy()
     names = sorted(set(runs))
