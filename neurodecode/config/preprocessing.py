@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import glob
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
+from neurodecode.files import sha256_of_file
+
+
+class RegionSettings(Settings):
+    """Regions of the contacts that no table gives a region, from an atlas; positions must be in MNI space."""
+
+    atlas: str
+    """Path of a label volume in MNI space (NIfTI or MGZ: a volume of whole numbers)."""
+    labels: str
+    """Path of the names of its numbers: TSV with `index` and `name`, or text with number and name a line; or the word
+    freesurfer for FreeSurfer's own numbers."""
+    distance: float = Field(0.003, ge=0)
+    """How far the nearest labelled voxel may lie, m; beyond it the region is unknown."""
+    space: Literal["stated", "mni"] = "stated"
+    """stated: positions are taken only where coordsystem.json says MNI; mni: they are MNI whatever is stated."""
+    transform: str | None = None
+    """Path of a text file of 4 x 4 numbers that takes mm of the subject to mm of MNI; `{subject}` stands for the name."""
+
+    def content(self) -> dict[str, str]:
+        """File -> SHA-256 of the files that are there, for the identity of what is made with them."""
+        transforms = glob.glob(self.transform.replace("{subject}", "*")) if self.transform else []
+        files = [Path(file) for file in (self.atlas, self.labels, *sorted(transforms))]
+        return {str(file): sha256_of_file(file) for file in files if file.is_file()}
 
 
 class PreprocessingSettings(Settings):
@@ -43,6 +68,8 @@ class PreprocessingSettings(Settings):
     envelope: tuple[PositiveFloat, PositiveFloat] | None = None
     """Band in Hz, for example [70, 150] (high gamma), whose envelope is stored in place of the signal, same unit: mean
     magnitude of sub-bands of about 20 Hz, after the reference and before resampling. Asks for engine: mne."""
+    regions: RegionSettings | None = None
+    """An atlas for the contacts that no table gives a region; null takes regions from electrodes.tsv alone."""
     sfreq: PositiveFloat = 120.0
     """Rate of the stored signal, Hz; polyphase resampling, times are exact."""
     block_seconds: PositiveFloat = 30.0
@@ -84,7 +111,9 @@ class PreprocessingSettings(Settings):
         if self.reference == "average":
             # it left contacts as they were before it was taken of each type: only such recordings are made again
             settings["reference"] = "average of each type"
-        for later in ("envelope",):  # stores made before these settings existed are what null makes
+        for later in ("envelope", "regions"):  # stores made before these settings existed are what null makes
             if settings[later] is None:
                 del settings[later]
+        if self.regions is not None:
+            settings["regions"]["content"] = self.regions.content()
         return settings

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from neurodecode.config.preprocessing import PreprocessingSettings
+from neurodecode.channels.layout import INTRACRANIAL
+from neurodecode.channels.regions import find_regions, stated_space
+from neurodecode.config.preprocessing import PreprocessingSettings, RegionSettings
 from neurodecode.errors import RecordingError
 from neurodecode.preprocessing.bads import BadChannelScan
 from neurodecode.preprocessing.envelope import EnvelopeBands, design_envelope, envelope_reference
@@ -91,6 +94,12 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     rows = [channel for channel in types if channel in {*kept, *references}]  # as in the file
     kinds = [types[channel] for channel in rows]
 
+    regions = dict(recording.regions)
+    if settings.regions is not None:
+        found_regions, new_notes = _look_up_regions(recording, settings.regions, rows, kinds)
+        regions |= found_regions
+        notes += new_notes
+
     ratio = rational_ratio(sfreq, settings.sfreq, n_times / sfreq, name)
     line = line_frequency_of(settings, recording.line_frequency or raw.info.get("line_freq"), name)
     filters = design_filters(settings, sfreq, line, name)
@@ -116,7 +125,7 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     for channel, reason in bads.items():
         if channel not in marked or reason != marked[channel]:
             notes.append(Note(name, f"channel {channel}: {reason}", f"bad ({settings.bads})", "warning"))
-    plan = plan_reference(rows, kinds, bads, settings, name, recording.regions, _places(raw))
+    plan = plan_reference(rows, kinds, bads, settings, name, regions, _places(raw))
     notes += plan.notes
     if bands is None:
         for row in np.flatnonzero(scan.invalid):
@@ -184,6 +193,12 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
             notes.append(Note(name, f"{found}, but no notch", said, "warning"))
     if settings.reference != "none":
         report["reference"] = plan.report(settings.reference)
+    if settings.regions is not None:
+        report["regions"] = {
+            "table": sum(bool(recording.regions.get(channel)) for channel in rows),
+            "atlas": len(found_regions),
+            "files": settings.regions.content(),
+        }
     if stretches.dropped:
         found = f"{len(stretches.dropped)} good stretches shorter than {minimum / sfreq:g} s"
         notes.append(Note(name, found, f"dropped, {report['seconds_dropped']:g} s in all", "warning"))
@@ -192,7 +207,7 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     return CleanSignal(
         signal,
         settings.sfreq,
-        _channel_rows(info, good, _regions(plan, recording.regions)),
+        _channel_rows(info, good, _regions(plan, regions)),
         recording.events,
         spans,
         notes,
@@ -299,6 +314,30 @@ def _places(raw: BaseRaw) -> dict[str, np.ndarray]:
     """Channel -> position [3], m, of the channels whose position is known (all-zero and NaN are unknown)."""
     places = {channel["ch_name"]: np.array(channel["loc"][:3], float) for channel in raw.info["chs"]}
     return {name: place for name, place in places.items() if np.isfinite(place).all() and place.any()}
+
+
+def _look_up_regions(
+    recording: Recording, settings: RegionSettings, rows: list[str], kinds: list[str]
+) -> tuple[dict[str, str], list[Note]]:
+    """Regions from the atlas for the contacts that the recording's table gives none, and what is said about it."""
+    contacts = [name for name, kind in zip(rows, kinds) if kind in INTRACRANIAL and not recording.regions.get(name)]
+    known = _places(recording.raw)
+    places = {name: known[name] for name in contacts if name in known}
+    if not contacts:
+        return {}, []
+    atlas, space = Path(settings.atlas).name, stated_space(recording.files)
+    found = find_regions(places, settings, space, recording.subject, recording.name) if places else {}
+    said = (
+        f"{len(found)} have one within {1e3 * settings.distance:g} mm in {atlas}, {len(places) - len(found)} have none"
+    )
+    lacking = len(contacts) - len(places)
+    note = Note(
+        recording.name,
+        f"{len(contacts)} contacts without a region in a table, {lacking} of them without a position",
+        said,
+        "warning" if lacking else "note",
+    )
+    return found, [note]
 
 
 def _regions(plan: ReferencePlan, regions: dict[str, str]) -> dict[str, str]:

@@ -210,3 +210,32 @@ def test_real_pairs_equal_mnes_bipolar_reference(real: Recording) -> None:
     by_table = real.raw.get_montage().get_positions()["ch_pos"]
     middle = (by_table["L'8"] + by_table["L'9"]) / 2
     np.testing.assert_allclose(table.loc["L'8-L'9", ["x", "y", "z"]].to_numpy(float), middle, atol=1e-6)
+
+
+def test_regions_come_from_the_table_first_then_from_the_atlas_and_reach_the_reference(
+    make_recording, noise, tmp_path: Path
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.zeros((8, 12, 40), np.uint8)
+    volume[1:3] = 2  # x from 1 to 2 mm: white matter
+    volume[3:] = 1
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "atlas.nii")
+    (tmp_path / "atlas.tsv").write_text("index\tname\n1\tcortex\n2\tWhite Matter\n", encoding="utf-8")
+    recording = placed(make_recording(noise(n_channels=7), names=NAMES, types=TYPES))
+    recording.regions = {"A'3": "insula"}
+    atlas = {"atlas": str(tmp_path / "atlas.nii"), "labels": str(tmp_path / "atlas.tsv"), "space": "mni"}
+    settings = PreprocessingSettings(sfreq=100.0, find_bads=False, reference="white-matter", regions=atlas)
+    result = clean(recording, settings)
+    table = result.channels.set_index("name")
+    assert table["region"].tolist() == ["White Matter", "White Matter", "insula", "cortex", "", ""]
+    assert any("the mean of 2 contacts subtracted from 6: A'1, A'2" in note.done for note in result.notes)
+    assert result.report["regions"]["table"] == 1
+    assert result.report["regions"]["atlas"] == 3
+    assert result.notes[0].line() == (
+        "sub-01: 5 contacts without a region in a table, 2 of them without a position; "
+        "3 have one within 3 mm in atlas.nii, 0 have none"
+    )
+    assert len(settings.identity()["regions"]["content"]) == 2
+    stated = settings.model_copy(update={"regions": settings.regions.model_copy(update={"space": "stated"})})
+    with pytest.raises(RecordingError, match="an atlas needs MNI positions"):
+        clean(recording, stated)
