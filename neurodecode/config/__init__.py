@@ -10,6 +10,7 @@ from neurodecode.config.codebook import (
     TokenizerObjectiveSettings,
     TokenizerSettings,
 )
+from neurodecode.config.codebook_training import CodebookTrainingSettings, CodebookTrainSettings, load_training
 from neurodecode.config.evaluation import EvaluationSettings
 from neurodecode.config.features import FeatureSettings
 from neurodecode.config.models import ModelSettings, SpeechSettings
@@ -29,6 +30,8 @@ __all__ = [
     "AnchorSettings",
     "ClassifierSettings",
     "CodebookEncoderSettings",
+    "CodebookTrainSettings",
+    "CodebookTrainingSettings",
     "CohortCard",
     "EvaluationSettings",
     "FeatureSettings",
@@ -53,6 +56,7 @@ __all__ = [
     "WindowSettings",
     "apply_overrides",
     "load_settings",
+    "load_training",
     "parse_yaml",
     "read_yaml",
     "validate",

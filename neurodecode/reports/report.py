@@ -19,7 +19,7 @@ from neurodecode.files import read_json, write_text
 from neurodecode.reports import figures
 from neurodecode.reports.topography import sensor_maps
 from neurodecode.training.load import load_fold, load_layouts
-from neurodecode.training.run_folder import read_run
+from neurodecode.training.run_folder import read_run, run_settings
 
 LABELS = {
     "ridge": "ridge",
@@ -99,7 +99,7 @@ def _evaluation(run: Path) -> dict[str, Any] | None:
 
 def _content(run: Path, info: dict[str, Any], result: dict[str, Any] | None) -> dict[str, Any]:
     """Everything the template shows."""
-    settings = TrainSettings.model_validate(info["settings"])
+    settings = run_settings(info, str(run / "run.json"))
     content: dict[str, Any] = {
         "info": info,
         "settings": settings,

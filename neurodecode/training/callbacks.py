@@ -38,14 +38,25 @@ class EpochSeed(Callback):
 class MetricsTable(Callback):
     """Writes `metrics.csv`, one row an epoch; the rows are part of the checkpoint.
 
+    Parameters
+    ----------
+    path
+        Of the table.
+    columns
+        Names of the columns, in order; those that are logged under these names are written.
+    clamp
+        Setting that limits scaled values, for the error.
+
     Raises
     ------
     NeurodecodeError
         From training, when a loss is not finite: going on would write weights of NaN.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, columns: tuple[str, ...] = COLUMNS, clamp: str = "segments.scaling.clamp"
+    ) -> None:
+        self.path, self.columns, self.clamp = path, columns, clamp
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
 
@@ -55,12 +66,12 @@ class MetricsTable(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add a row and write the table."""
-        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name in COLUMNS}
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name in self.columns}
         for name in ("train_loss", "valid_loss"):
             if not math.isfinite(values[name]):
                 raise NeurodecodeError(
                     f"{self.path.parent}: {name} is {values[name]} in epoch {trainer.current_epoch}; lower "
-                    "training.learning_rate, set segments.scaling.clamp=20, or train in precision 32"
+                    f"training.learning_rate, set {self.clamp}=20, or train in precision 32"
                 )
         row = {
             "epoch": trainer.current_epoch,
@@ -72,7 +83,7 @@ class MetricsTable(Callback):
         self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]] + [row]
         if trainer.is_global_zero:
             text = io.StringIO()
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(text, self.columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
             write_text(self.path, text.getvalue())

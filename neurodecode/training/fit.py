@@ -20,7 +20,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from neurodecode.config import TrainSettings
+from neurodecode.config import CodebookTrainSettings, TrainSettings
 from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, write_json
 from neurodecode.models.build import build_model, count_parameters
@@ -36,6 +36,7 @@ from neurodecode.training.data import RowBatches, Source, WindowBatches, loader
 from neurodecode.training.task import AlignerTask
 
 FEW_CANDIDATES = 32  # issue 1 of section 7: batches of 16 sat at chance, and nothing said so
+AnySettings = TrainSettings | CodebookTrainSettings  # what training itself needs is the same in both
 SHARE_OF_MEMORY = 0.5  # of the free memory of a CUDA device may hold signals
 
 
@@ -128,7 +129,6 @@ def train_fold(
     dict
         `epochs` trained, `best_epoch`, `best_valid_loss`, and `stopped` (patience or epochs).
     """
-    training = settings.training
     torch.manual_seed(settings.seed)  # just before the weights are drawn, as published
     model = build_model(
         settings.model,
@@ -140,8 +140,51 @@ def train_fold(
         layouts=data.layouts,
     )
     model = with_siglip(with_speech(model, settings.speech, data.n_features), settings.objective)
+    return train_task(
+        AlignerTask(model, settings),
+        settings,
+        data.source,
+        (data.train, data.valid),
+        folder,
+        accelerator=accelerator,
+        precision=precision,
+        progress=progress,
+        extra=extra,
+    )
+
+
+def train_task(
+    task: L.LightningModule,
+    settings: AnySettings,
+    source: Source,
+    rows: tuple[np.ndarray, np.ndarray],
+    folder: Path,
+    *,
+    accelerator: str = "cpu",
+    precision: str = "32-true",
+    progress: bool = False,
+    extra: tuple[L.Callback, ...] = (),
+    table: MetricsTable | None = None,
+) -> dict[str, Any]:
+    """Train any task in a folder, from its last checkpoint if there is one.
+
+    Parameters
+    ----------
+    task
+        Logs `train_loss` and `valid_loss`.
+    source, rows
+        Where batches come from, and the rows that train and validate.
+    table
+        Of metrics; by default that of the aligner.
+
+    Returns
+    -------
+    dict
+        As `train_fold`.
+    """
+    training = settings.training
     patience, keeper = Patience(training.patience), KeepBestAndLast(folder)
-    table = MetricsTable(folder / "metrics.csv")
+    table = table or MetricsTable(folder / "metrics.csv")
     _quiet()
     trainer = L.Trainer(
         max_epochs=training.epochs,
@@ -160,9 +203,9 @@ def train_fold(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    train, valid = _loaders(settings, data, trainer)
+    train, valid = _loaders(settings, source, rows, trainer)
     last = folder / "last.ckpt"
-    trainer.fit(AlignerTask(model, settings), train, valid, ckpt_path=last if last.is_file() else None)
+    trainer.fit(task, train, valid, ckpt_path=last if last.is_file() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
     return {
@@ -173,7 +216,7 @@ def train_fold(
     }
 
 
-def resolve_accelerator(settings: TrainSettings) -> str:
+def resolve_accelerator(settings: AnySettings) -> str:
     """Cpu, cuda or mps."""
     wanted = settings.training.accelerator
     if wanted == "auto":
@@ -184,7 +227,7 @@ def resolve_accelerator(settings: TrainSettings) -> str:
     return wanted
 
 
-def resolve_precision(settings: TrainSettings) -> str:
+def resolve_precision(settings: AnySettings) -> str:
     """Lightning's word for the precision."""
     wanted, accelerator = settings.training.precision, resolve_accelerator(settings)
     if wanted == "auto":
@@ -194,7 +237,7 @@ def resolve_precision(settings: TrainSettings) -> str:
     return "32-true" if wanted == "32" else wanted
 
 
-def data_device(settings: TrainSettings, accelerator: str, index: WindowIndex) -> torch.device:
+def data_device(settings: AnySettings, accelerator: str, index: WindowIndex) -> torch.device:
     """Where signals lie during training."""
     wanted = settings.training.data_device
     here = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if accelerator == "cuda" else None
@@ -209,21 +252,23 @@ def data_device(settings: TrainSettings, accelerator: str, index: WindowIndex) -
     return here
 
 
-def _loaders(settings: TrainSettings, data: FoldData, trainer: L.Trainer) -> tuple[Any, Any]:
+def _loaders(
+    settings: AnySettings, source: Source, rows: tuple[np.ndarray, np.ndarray], trainer: L.Trainer
+) -> tuple[Any, Any]:
     training = settings.training
     if training.batch_size % trainer.world_size:
         raise SettingsError(
             f"training.batch_size: {training.batch_size} windows cannot be shared by {trainer.world_size} devices; "
             "use a multiple"
         )
-    dataset = WindowBatches(data.source, training.control, (data.train, data.valid), settings.seed)
+    dataset = WindowBatches(source, training.control, rows, settings.seed)
     place: dict[str, Any] = {
         "rank": trainer.global_rank,
         "world": trainer.world_size,
         "limit": training.steps_per_epoch,
     }
-    sides = ((data.train, True), (data.valid, False))
-    batches = [RowBatches(rows, training.batch_size, settings.seed, training=t, **place) for rows, t in sides]
+    sides = zip(rows, (True, False))
+    batches = [RowBatches(side, training.batch_size, settings.seed, training=t, **place) for side, t in sides]
     return loader(dataset, batches[0], training.workers), loader(dataset, batches[1], training.workers)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurodecode.config import TrainSettings, validate
+from neurodecode.config import CodebookTrainSettings, TrainSettings, validate
 from neurodecode.errors import SettingsError
 from neurodecode.files import atomic_path, read_json, write_json
 
@@ -54,7 +54,18 @@ def read_run(run: Path) -> dict[str, Any]:
 
 
 def run_settings(info: dict[str, Any], source: str) -> TrainSettings:
-    """Settings a run was trained with."""
+    """Settings an aligner was trained with.
+
+    Raises
+    ------
+    SettingsError
+        If the run is of a codebook stage, or its settings are not allowed.
+    """
+    if "task" in info["settings"]:
+        task = info["settings"]["task"]
+        raise SettingsError(
+            f"{source}: a run of the codebook task {task}, which this command cannot read; it reads runs of the aligner"
+        )
     return validate(TrainSettings, info["settings"], source)
 
 
@@ -71,7 +82,9 @@ def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] 
     return None if old == new else (key, old, new)
 
 
-def claim(out: Path, settings: TrainSettings, hashes: dict[str, str], resume: bool) -> dict[str, Any] | None:
+def claim(
+    out: Path, settings: TrainSettings | CodebookTrainSettings, hashes: dict[str, str], resume: bool
+) -> dict[str, Any] | None:
     """Take a folder for a run.
 
     Returns
@@ -99,7 +112,10 @@ def claim(out: Path, settings: TrainSettings, hashes: dict[str, str], resume: bo
         return None
     info = read_run(out)
     # a run that an earlier version began lacks settings that were added since: they count with their defaults
-    begun = run_settings(info, str(out / "run.json")).model_dump(mode="json")
+    cls = type(settings)
+    if ("task" in info["settings"]) != ("task" in cls.model_fields):
+        raise SettingsError(f"{out}: holds a run of another kind, {info['name']}; give another --out")
+    begun = validate(cls, info["settings"], str(out / "run.json")).model_dump(mode="json")
     different = first_difference(begun, settings.model_dump(mode="json"))
     if different:
         key, old, new = different

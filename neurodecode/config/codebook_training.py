@@ -1,0 +1,130 @@
+"""Settings of the three training stages of the codebook-guided masked encoder: tokenizer, masked, classify.
+
+A YAML file of configs/training that has the key `task` is one of these; any other trains the aligner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from neurodecode.config.base import Settings, apply_overrides, read_yaml, validate, with_base
+from neurodecode.config.codebook import (
+    ClassifierSettings,
+    MaskedEncoderSettings,
+    MaskedObjectiveSettings,
+    TokenizerObjectiveSettings,
+    TokenizerSettings,
+)
+from neurodecode.config.labels import LabelSettings
+from neurodecode.config.training import TrainingSettings, TrainSettings
+from neurodecode.resources import find_yaml
+
+NETWORKS = {"tokenizer": "codebook-tokenizer", "masked": "codebook-masked", "classify": "codebook-classifier"}
+CodebookModel = Annotated[TokenizerSettings | MaskedEncoderSettings | ClassifierSettings, Field(discriminator="kind")]
+
+
+class CodebookTrainingSettings(TrainingSettings):
+    """How a stage is minimised: AdamW, a warm-up by epochs, then a half cosine by epochs."""
+
+    epochs: PositiveInt = 400
+    batch_size: PositiveInt = 64
+    """Windows a step (paper: 64 for the first two stages, 32 for the classifier)."""
+    steps_per_epoch: int | None = Field(None, ge=1)
+    """At most so many updates an epoch; none sees every training window once."""
+    learning_rate: PositiveFloat = 3e-4
+    """Largest, at the end of the warm-up."""
+    weight_decay: float = Field(0.05, ge=0)
+    """Decoupled; of matrices only: biases, norms and the hidden token are left alone."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """After the warm-up; cosine: down to final_rate in the last epoch."""
+    patience: PositiveInt = 400
+    """Epochs without a lower validation loss (published: no early stop)."""
+    warmup: int = Field(40, ge=0)
+    """Epochs in which the rate grows to learning_rate."""
+    final_rate: float = Field(5e-5, ge=0)
+    """Rate of the last epoch."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Of AdamW: paper; the released code has 0.9 and 0.999."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> CodebookTrainingSettings:
+        if self.control != "none":
+            raise ValueError(f"control is {self.control}: the codebook stages have none, set it to none")
+        if self.devices != 1:
+            raise ValueError(f"devices is {self.devices}: the codebook stages train on 1")
+        if self.final_rate > self.learning_rate:
+            raise ValueError(f"final_rate ({self.final_rate}) must not exceed learning_rate ({self.learning_rate})")
+        if any(not 0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}: each must lie in [0, 1)")
+        return self
+
+
+class CodebookTrainSettings(Settings):
+    """One run of one stage."""
+
+    task: Literal["tokenizer", "masked", "classify"]
+    """tokenizer: signal to codes and back; masked: codes of hidden tokens; classify: labels of windows."""
+    name: str = "codebook"
+    """Shown in tables."""
+    model: CodebookModel
+    """The network of the task; its `kind` may be left out."""
+    objective: TokenizerObjectiveSettings = TokenizerObjectiveSettings()
+    """tokenizer only."""
+    masked_objective: MaskedObjectiveSettings = MaskedObjectiveSettings()
+    """masked only."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """classify only: share of the target spread over all classes (published: none)."""
+    start_from: Path | None = None
+    """Folder of an earlier run: masked needs a tokenizer's; classify takes a masked or tokenizer run, or none."""
+    labels: LabelSettings = LabelSettings()
+    """Windows and their split. The first two stages use no label, but keep to the sides: test windows are never seen."""
+    least_usage: float = Field(0.2, ge=0, le=1)
+    """tokenizer: below this share of codes hit in an epoch a warning is given (a poor table is worse than none)."""
+    subjects: tuple[str, ...] = ()
+    """Only these subjects; empty takes all."""
+    training: CodebookTrainingSettings = CodebookTrainingSettings()
+    seed: int = Field(42, ge=0)
+    """Seed of weights, order, masks and dropout (published: 42, 0, 1, 2, 3, 4)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _network_of_the_task(cls, values: Any) -> Any:
+        """Fill in the network's kind."""
+        if not isinstance(values, dict) or values.get("task") not in NETWORKS:
+            return values
+        model = values.get("model", {})
+        if isinstance(model, dict):
+            return values | {"model": {"kind": NETWORKS[values["task"]]} | model}
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CodebookTrainSettings:
+        if self.model.kind != NETWORKS[self.task]:
+            raise ValueError(f"task {self.task} trains {NETWORKS[self.task]}, not model.kind {self.model.kind}")
+        if self.task == "tokenizer" and self.start_from is not None:
+            raise ValueError(f"task tokenizer starts from nothing, not from {self.start_from}: leave start_from out")
+        if self.task == "masked" and self.start_from is None:
+            raise ValueError("task masked needs start_from, the folder of a tokenizer run")
+        if self.labels.window.shift:
+            raise ValueError(f"labels.window.shift is {self.labels.window.shift}: no sound is aligned here, set it to 0")
+        return self
+
+
+def load_training(name_or_file: str | Path, overrides: Sequence[str] = ()) -> TrainSettings | CodebookTrainSettings:
+    """Settings of `neurodecode train`: those of a codebook stage where the file has the key `task`.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such file or preset, or a setting is not allowed.
+    """
+    kind = "configs/training"
+    path = find_yaml(name_or_file, kind)
+    values = apply_overrides(with_base(read_yaml(path), kind, (str(path.resolve()),)), overrides)
+    if "task" in values:
+        return validate(CodebookTrainSettings, values, str(name_or_file))
+    return validate(TrainSettings, values, str(name_or_file))

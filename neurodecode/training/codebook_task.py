@@ -1,0 +1,219 @@
+"""The Lightning side of the three codebook stages: which loss, which optimiser, what is logged.
+
+Logged an epoch in all of them: `train_loss`, `valid_loss`. Tokenizer: `valid_reconstruction` (1 for a silent answer to
+standardised signals), and of the codes that training hit in the epoch `usage` (share of the table) and `perplexity`.
+Masked: `valid_accuracy` beside `valid_majority`, the share of the most frequent code. Classify: `valid_accuracy`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+from torch.nn import functional
+
+from neurodecode.config import CodebookTrainSettings
+from neurodecode.models.codebook.classifier import CodebookClassifier
+from neurodecode.models.codebook.masked import MaskedEncoder
+from neurodecode.models.codebook.tokenizer import CodebookTokenizer
+from neurodecode.models.layers.quantizer import spread
+from neurodecode.objectives.codebook import TokenizerLoss, TokenizerLosses
+from neurodecode.objectives.masked import MaskedCodeLoss, code_accuracy, most_frequent_share
+from neurodecode.segments.batches import Batch
+from neurodecode.segments.labels import UNKNOWN
+from neurodecode.training.data import seed_of
+
+LOGGED = {
+    "tokenizer": ("valid_reconstruction", "usage", "perplexity"),
+    "masked": ("valid_accuracy", "valid_majority"),
+    "classify": ("valid_accuracy",),
+}
+
+
+class StageTask(L.LightningModule):
+    """What the stages share.
+
+    Parameters
+    ----------
+    model
+        The network of the stage.
+    settings
+        Objective and training.
+    n_subjects
+        With one, networks are not asked whose a window is.
+    """
+
+    def __init__(self, model: nn.Module, settings: CodebookTrainSettings, n_subjects: int) -> None:
+        super().__init__()
+        self.model, self.settings, self.n_subjects = model, settings, n_subjects
+        if settings.training.compile:
+            self.model.compile()  # in place, so that names in the state dict stay what they are
+
+    def subject(self, batch: Batch) -> torch.Tensor | None:
+        """[B], or None for one subject."""
+        return batch.subject if self.n_subjects > 1 else None
+
+    def record(self, batch: Batch, **values: torch.Tensor) -> None:
+        """Log means over the epoch, weighted by windows."""
+        detached = {name: value.detach() for name, value in values.items()}
+        self.log_dict(detached, on_step=False, on_epoch=True, batch_size=len(batch))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW without decay of vectors; a warm-up and a half cosine, both by epochs (tables 5 to 7 of the paper)."""
+        training = self.settings.training
+        weights = [p for p in self.model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in weights if p.ndim > 1]},
+            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=training.learning_rate,
+            betas=training.betas,
+            weight_decay=training.weight_decay,
+            fused=self.device.type == "cuda" or None,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: rate(self.settings, epoch))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches know how to move."""
+        return batch.to(device)
+
+
+def rate(settings: CodebookTrainSettings, epoch: int) -> float:
+    """Factor of the learning rate in an epoch: (e + 1) / warm-up, then from 1 down to final_rate in the last epoch."""
+    training = settings.training
+    if epoch < training.warmup:
+        return (epoch + 1) / training.warmup
+    if training.schedule == "constant":
+        return 1.0
+    last = max(1, training.epochs - 1 - training.warmup)
+    least = training.final_rate / training.learning_rate
+    return least + (1 - least) * (1 + math.cos(math.pi * min(1.0, (epoch - training.warmup) / last))) / 2
+
+
+class TokenizerTask(StageTask):
+    """Stage 1."""
+
+    def __init__(self, model: CodebookTokenizer, settings: CodebookTrainSettings, n_subjects: int) -> None:
+        super().__init__(model, settings, n_subjects)
+        objective = settings.objective
+        self.objective = TokenizerLoss(objective.sums, objective.reconstruction, objective.quantizer)
+        self.tokenizer = [model]  # in a list: its weights are those of `model`, and must not be saved twice
+        quantizer = model.bottleneck.quantizer
+        self._hits = torch.zeros(quantizer.groups, quantizer.codes)  # in this epoch's training
+
+    def on_train_epoch_start(self) -> None:
+        """Count anew."""
+        self._hits = torch.zeros_like(self._hits, device=self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Loss of one batch."""
+        losses, codes = self._losses(batch)
+        for group, hits in enumerate(self._hits):
+            hits += torch.bincount(codes[..., group].flatten(), minlength=len(hits))
+        self.record(batch, train_loss=losses.total)
+        return losses.total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and its visible part."""
+        losses, _ = self._losses(batch)
+        self.record(batch, valid_loss=losses.total, valid_reconstruction=losses.reconstruction)
+
+    def on_validation_epoch_end(self) -> None:
+        """How much of the table this epoch's training used, mean over tables."""
+        if self._hits.sum() == 0:
+            return
+        usage, perplexity = zip(*(spread(hits) for hits in self._hits))
+        self.log_dict({"usage": torch.stack(usage).mean(), "perplexity": torch.stack(perplexity).mean()})
+
+    def _losses(self, batch: Batch) -> tuple[TokenizerLosses, torch.Tensor]:
+        model, subject = self.tokenizer[0], self.subject(batch)
+        found = model(batch.signal, subject)
+        present = model.present(subject, len(batch)).to(batch.signal.device)
+        numbers = found.codes.shape[1] * model.bottleneck.quantizer.dimension
+        losses = self.objective(found.reconstruction, batch.signal, found.quantizer_loss, present, numbers)
+        return losses, found.codes
+
+
+class MaskedTask(StageTask):
+    """Stage 2.
+
+    Parameters
+    ----------
+    tokenizer
+        Trained; it is not part of what is saved.
+    places
+        [S]: which of the tokenizer's subjects each of ours is; None where it has one.
+    """
+
+    def __init__(
+        self,
+        model: MaskedEncoder,
+        settings: CodebookTrainSettings,
+        n_subjects: int,
+        tokenizer: CodebookTokenizer,
+        places: torch.Tensor | None,
+    ) -> None:
+        super().__init__(model, settings, n_subjects)
+        self.objective = MaskedCodeLoss(settings.masked_objective.label_smoothing)
+        self._tokenizer = [tokenizer.eval().requires_grad_(False)]
+        self._places = places
+
+    def on_fit_start(self) -> None:
+        """Put the tokenizer where the network is."""
+        self._tokenizer[0].to(self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Loss of one batch; masks come from the random state that each epoch's seed sets."""
+        found = self.model(batch.signal, self.subject(batch))
+        loss = self.objective(found.logits, self._codes(batch), found.predicted)
+        self.record(batch, train_loss=loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and accuracy under masks that are the same in every epoch."""
+        generator = torch.Generator().manual_seed(seed_of(self.settings.seed, batch_idx))
+        found = self.model(batch.signal, self.subject(batch), generator=generator)
+        codes = self._codes(batch)
+        self.record(
+            batch,
+            valid_loss=self.objective(found.logits, codes, found.predicted),
+            valid_accuracy=code_accuracy(found.logits, codes, found.predicted),
+            valid_majority=most_frequent_share(codes),
+        )
+
+    def _codes(self, batch: Batch) -> torch.Tensor:
+        """[B, N, G]."""
+        places = self._places
+        subject = None if places is None else places.to(batch.subject.device)[batch.subject]
+        return self._tokenizer[0].codes(batch.signal, subject)
+
+
+class ClassifyTask(StageTask):
+    """Stage 3."""
+
+    def __init__(self, model: CodebookClassifier, settings: CodebookTrainSettings, n_subjects: int) -> None:
+        super().__init__(model, settings, n_subjects)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Loss of one batch."""
+        logits = self.model(batch.signal, self.subject(batch))
+        loss = functional.cross_entropy(
+            logits.float(), batch.identity, label_smoothing=self.settings.label_smoothing
+        )
+        self.record(batch, train_loss=loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Cross-entropy without smoothing, and accuracy; a label that training lacks is always wrong."""
+        logits = self.model(batch.signal, self.subject(batch)).float()
+        known = batch.identity != UNKNOWN
+        if known.any():
+            loss = functional.cross_entropy(logits[known], batch.identity[known])
+            self.log("valid_loss", loss, on_step=False, on_epoch=True, batch_size=int(known.sum()))
+        self.record(batch, valid_accuracy=(logits.argmax(1) == batch.identity).float().mean())
