@@ -17,8 +17,14 @@ import numpy as np
 
 from neurodecode.channels.shafts import bare_name, contact_of
 
-FAR = 2.0  # neighbours of a strip or grid lie within so many times its median step; the end of a grid's row does not
-LONGEST_STRIP = 16  # contacts of a strip; more of them under one name are likely a grid
+# Neighbours lie within so many times the median step of their strip or shaft. The end of a grid's row lies farther, about
+# seven times in a row of 8. Some depth electrodes carry their contacts in groups, up to four steps apart.
+FAR = {"ecog": 2.0, "seeg": 5.0, "dbs": 5.0}
+LONGEST = {
+    "ecog": 16,
+    "seeg": 24,
+    "dbs": 24,
+}  # contacts of a strip or shaft; more of them under one name are likely a grid
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ def bipolar(
     bads
         Channels that enter no derivation.
     places
-        Name -> position [3], m, where known; consecutive contacts of an ECoG grid that lie far apart are no neighbours.
+        Name -> position [3], m, where known; consecutive contacts that lie far apart (rows of a grid) are no neighbours.
     """
     shafts, montage = _good_shafts(names, types, bads)
     for (kind, shaft), contacts in shafts.items():
@@ -159,23 +165,22 @@ def _steps(
     numbers = list(contacts)
     steps = {a for a, b in pairwise(numbers) if b - a == 1}
     apart = {a: f"{contacts[a]} and {contacts[b]}" for a, b in pairwise(numbers) if b - a > 1}
-    if kind == "ecog":
-        lengths = {
-            a: float(np.linalg.norm(places[contacts[a + 1]] - places[contacts[a]]))
-            for a in steps
-            if contacts[a] in places and contacts[a + 1] in places
-        }
-        known = {a: length for a, length in lengths.items() if np.isfinite(length)}
-        usual = float(np.median(list(known.values()))) if known else 0.0
-        for number, length in known.items():
-            if length > FAR * usual:
-                steps.discard(number)
-                pair = f"{contacts[number]} and {contacts[number + 1]}"
-                apart[number] = f"{pair} ({1e3 * length:.0f} mm apart, {1e3 * usual:.0f} mm are usual)"
-        if len(numbers) > LONGEST_STRIP and len(known) < len(steps):
-            montage.doubts.append(
-                f"{len(numbers)} ECoG contacts {shaft}, not all with positions: were they a grid, its rows would be joined"
-            )
+    lengths = {
+        a: float(np.linalg.norm(places[contacts[a + 1]] - places[contacts[a]]))
+        for a in steps
+        if contacts[a] in places and contacts[a + 1] in places
+    }
+    known = {a: length for a, length in lengths.items() if np.isfinite(length)}
+    usual = float(np.median(list(known.values()))) if known else 0.0
+    for number, length in known.items():
+        if length > FAR[kind] * usual:
+            steps.discard(number)
+            pair = f"{contacts[number]} and {contacts[number + 1]}"
+            apart[number] = f"{pair} ({1e3 * length:.0f} mm apart, {1e3 * usual:.0f} mm are usual)"
+    if len(numbers) > LONGEST[kind] and not set(steps) <= set(known):
+        montage.doubts.append(
+            f"{len(numbers)} {kind} contacts {shaft}, not all with positions: were they a grid, its rows would be joined"
+        )
     montage.gaps += [apart[number] for number in sorted(apart)]
     return steps
 

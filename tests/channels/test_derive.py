@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,7 +82,8 @@ def test_rows_of_an_ecog_grid_are_not_joined_when_positions_tell() -> None:
     assert len(montage.derivations) == 28
     assert montage.gaps[0] == "G8 and G9 (71 mm apart, 10 mm are usual)"
     assert montage.doubts == []
-    assert "32 ECoG contacts G, not all with positions" in bipolar(names, ["ecog"] * 32, []).doubts[0]
+    assert len(bipolar(names, ["seeg"] * 32, [], places).derivations) == 28  # a grid that nobody typed
+    assert "32 ecog contacts G, not all with positions" in bipolar(names, ["ecog"] * 32, []).doubts[0]
 
 
 def test_the_region_of_a_derived_channel_is_stated_only_where_its_contacts_agree() -> None:
@@ -87,6 +91,24 @@ def test_the_region_of_a_derived_channel_is_stated_only_where_its_contacts_agree
     pairs = bipolar(["A1", "A2", "A3", "A4"], ["seeg"] * 4, []).derivations
     assert [pair.region(regions) for pair in pairs] == ["insula", "", ""]
     assert laplacian(["A1", "A2", "A3"], ["seeg"] * 3, []).derivations[0].region(regions) == "insula"
+
+
+def test_groups_of_contacts_on_a_depth_electrode_are_joined() -> None:
+    depths = [0, 3.5, 7, 10.5, 14, 25, 28.5, 32, 35.5, 39]  # mm, two groups of five
+    names = [f"A{k}" for k in range(1, 11)]
+    places = {name: np.array([depth * 1e-3, 0.0, 0.03]) for name, depth in zip(names, depths)}
+    assert len(bipolar(names, ["seeg"] * 10, [], places).derivations) == 9
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("subject", ["01", "07"])
+def test_the_rows_of_a_real_grid_are_found_by_its_positions(shared_data: Path, subject: str) -> None:
+    folder = shared_data / "bids_tables" / "ds005574" / f"sub-{subject}" / "ieeg"
+    table = pd.read_csv(next(folder.glob("*space-MNI*electrodes.tsv")), sep="\t")
+    grid = table[table["name"].str.fullmatch(r"G\d+")]
+    places = {row["name"]: row[["x", "y", "z"]].to_numpy(float) * 1e-3 for _, row in grid.iterrows()}
+    montage = bipolar(grid["name"].tolist(), ["ecog"] * len(grid), [], places)
+    assert [gap.split(" (")[0] for gap in montage.gaps] == [f"G{k} and G{k + 1}" for k in range(8, 64, 8)]
 
 
 @given(st.sets(st.integers(1, 30), min_size=1), st.sets(st.integers(1, 30)), st.randoms(use_true_random=False))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from neurodecode.channels.regions import Atlas, find_regions, read_atlas, regions_of, stated_space
@@ -195,3 +196,18 @@ def test_the_tables_of_a_public_cohort_state_mni_for_the_positions_that_are(shar
     folder = shared_data / "bids_tables" / "ds005574" / "sub-04" / "ieeg"
     assert stated_space(sorted(folder.glob("*space-MNI*"))) == "MNI152NLin2009aSym"
     assert not stated_space(sorted(folder.glob("*space-Other*"))).lower().startswith("mni")
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("subject", ["03", "04"])
+def test_real_mni_contacts_fall_on_the_side_that_their_names_state(shared_data: Path, subject: str) -> None:
+    folder = shared_data / "bids_tables" / "ds005574" / f"sub-{subject}" / "ieeg"
+    table = pd.read_csv(next(folder.glob("*space-MNI*electrodes.tsv")), sep="\t", na_values="n/a")
+    table = table[table["name"].str.match("[LR]") & table[["x", "y", "z"]].notna().all(axis=1)]
+    places = {row["name"]: row[["x", "y", "z"]].to_numpy(float) * 1e-3 for _, row in table.iterrows()}
+    affine = np.array([[-2.0, 0, 0, 90], [0, 2.0, 0, -126], [0, 0, 2.0, -72], [0, 0, 0, 1]])  # as MNI152 at 2 mm
+    sides = np.where(np.arange(91) > 45, 1, 2)[:, None, None] * np.ones((91, 109, 91), int)
+    found = regions_of(np.array(list(places.values())), Atlas(sides, affine, {1: "L", 2: "R"}), 0.003)
+    wrong = [name for name, side in zip(places, found) if name[0] != side]
+    assert len(places) > 20
+    assert len(wrong) <= 0.02 * len(places)  # a contact beside the midline may cross it
