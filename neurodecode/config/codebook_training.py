@@ -96,10 +96,12 @@ class CodebookTrainSettings(Settings):
         """Fill in the network's kind."""
         if not isinstance(values, dict) or values.get("task") not in NETWORKS:
             return values
-        model = values.get("model", {})
-        if isinstance(model, dict):
-            return values | {"model": {"kind": NETWORKS[values["task"]]} | model}
-        return values
+        task, model = values["task"], values.get("model", {})
+        if not isinstance(model, dict):
+            return values
+        if model.get("kind", NETWORKS[task]) != NETWORKS[task]:  # before the keys of another network are refused
+            raise ValueError(f"task {task} trains {NETWORKS[task]}, not model.kind {model['kind']}")
+        return values | {"model": {"kind": NETWORKS[task]} | model}
 
     @model_validator(mode="after")
     def _consistent(self) -> CodebookTrainSettings:
@@ -110,7 +112,9 @@ class CodebookTrainSettings(Settings):
         if self.task == "masked" and self.start_from is None:
             raise ValueError("task masked needs start_from, the folder of a tokenizer run")
         if self.labels.window.shift:
-            raise ValueError(f"labels.window.shift is {self.labels.window.shift}: no sound is aligned here, set it to 0")
+            raise ValueError(
+                f"labels.window.shift is {self.labels.window.shift}: no sound is aligned here, set it to 0"
+            )
         return self
 
 

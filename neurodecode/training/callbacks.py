@@ -53,9 +53,7 @@ class MetricsTable(Callback):
         From training, when a loss is not finite: going on would write weights of NaN.
     """
 
-    def __init__(
-        self, path: Path, columns: tuple[str, ...] = COLUMNS, clamp: str = "segments.scaling.clamp"
-    ) -> None:
+    def __init__(self, path: Path, columns: tuple[str, ...] = COLUMNS, clamp: str = "segments.scaling.clamp") -> None:
         self.path, self.columns, self.clamp = path, columns, clamp
         self.rows: list[dict[str, float]] = []
         self._started = 0.0

@@ -65,7 +65,7 @@ class StageTask(L.LightningModule):
         """AdamW without decay of vectors; a warm-up and a half cosine, both by epochs (tables 5 to 7 of the paper)."""
         training = self.settings.training
         weights = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in weights if p.ndim > 1]},
             {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
         ]
@@ -203,9 +203,7 @@ class ClassifyTask(StageTask):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch."""
         logits = self.model(batch.signal, self.subject(batch))
-        loss = functional.cross_entropy(
-            logits.float(), batch.identity, label_smoothing=self.settings.label_smoothing
-        )
+        loss = functional.cross_entropy(logits.float(), batch.identity, label_smoothing=self.settings.label_smoothing)
         self.record(batch, train_loss=loss)
         return loss
 

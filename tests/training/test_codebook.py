@@ -1,0 +1,301 @@
+"""The codebook stages: each learns, hands on to the next, goes on after a kill, and is scored beside chance."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from neurodecode.config import CodebookTrainSettings, TrainSettings, load_training
+from neurodecode.errors import LeakageError, SettingsError
+from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.files import read_json
+from neurodecode.models.codebook.masked import MaskedEncoder
+from neurodecode.reports.report import write_report
+from neurodecode.training import codebook
+from neurodecode.training.classification import classification_table, figures, judge, read_classification
+from neurodecode.training.codebook import fit_codebook, load_stage
+from neurodecode.training.codebook_task import TokenizerTask, rate
+from neurodecode.training.load import load_fold
+from tests.training.codebook_cohort import WORDS, cohort
+
+NAMES = {"1": ("A1", "A2", "A3")}
+TWO = {"1": ("A1", "A2", "A3"), "2": ("B1", "C2")}
+
+
+def settings(task: str, *overrides: str) -> CodebookTrainSettings:
+    loaded = load_training(f"duin_tiny_{task}", overrides)
+    assert isinstance(loaded, CodebookTrainSettings)
+    return loaded
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with open(run / "fold-0" / "metrics.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def column(run: Path, name: str) -> list[float]:
+    return [float(row[name]) for row in rows(run)]
+
+
+def state(run: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(run / "fold-0" / name, weights_only=True)["state_dict"]
+
+
+def train(task: str, out: Path, *overrides: str, subjects: dict[str, tuple[str, ...]] = NAMES) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codebook, "Store", lambda path: cohort(subjects))
+        return fit_codebook(settings(task, *overrides), Path("fake-store"), out, progress=False)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Path:
+    return train("tokenizer", tmp_path_factory.mktemp("runs") / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory, tokenizer) -> Path:
+    return train("masked", tmp_path_factory.mktemp("runs") / "masked", f"start_from={tokenizer}")
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory, masked) -> Path:
+    return train("classify", tmp_path_factory.mktemp("runs") / "words", f"start_from={masked}")
+
+
+def test_the_tokenizer_learns_to_reconstruct_and_says_how_much_of_its_table_it_uses(tokenizer) -> None:
+    loss = column(tokenizer, "valid_reconstruction")
+    assert loss[-1] < 0.8 * loss[0]
+    assert all(0 < value <= 1 for value in column(tokenizer, "usage"))
+    assert column(tokenizer, "usage")[-1] > 0.5
+    assert all(1 <= value <= 16 for value in column(tokenizer, "perplexity"))
+    done = read_json(tokenizer / "fold-0" / "finished.json")
+    assert done["usage"] == pytest.approx(column(tokenizer, "usage")[-1])
+    info = read_json(tokenizer / "run.json")
+    assert (info["kind"], info["finished"], info["sizes"]["n_chans"]) == ("codebook-tokenizer", True, [3])
+
+
+def test_the_masked_stage_predicts_the_tokenizers_codes_and_does_not_keep_the_tokenizer(tokenizer, masked) -> None:
+    loss, accuracy = column(masked, "valid_loss"), column(masked, "valid_accuracy")
+    assert loss[-1] < 0.9 * loss[0]
+    assert accuracy[-1] > 1.3 * column(masked, "valid_majority")[-1]
+    model, loaded = load_stage(masked)
+    assert isinstance(model, MaskedEncoder)
+    assert model.codes == 16
+    assert str(loaded.start_from) == str(tokenizer)
+    assert {f"model.{key}" for key in model.state_dict()} == set(state(masked))
+
+
+def test_the_classifier_starts_with_the_masked_encoder_and_hears_what_was_planted(masked, words) -> None:
+    result = read_json(words / "evaluation" / "test.json")
+    assert result["kind"] == "classification"
+    assert (result["n_windows"], result["n_classes"]) == (32, 4)
+    accuracy = result["metrics"]["accuracy"]
+    assert accuracy["value"] > 0.8
+    assert accuracy["chance"] == 0.25
+    assert accuracy["majority"] < 0.5
+    assert result["metrics"]["top5"]["chance"] == 1
+    assert result["metrics"]["cross_entropy"]["chance"] == pytest.approx(np.log(4))
+    assert result["start_from"]["task"] == "masked"
+    answers = pd.read_csv(words / "evaluation" / "test_answers.csv.gz")
+    assert accuracy["value"] == (answers["label"] == answers["answer"]).mean()
+    assert set(answers["recording"]) == {"sub-1_run-4"}
+    title, columns, table, notes = classification_table(read_classification(words))
+    assert "32 test windows, 4 labels" in title
+    assert len(columns) == len(table[0]) == 4
+    assert notes[0].startswith("Simulated")
+
+
+@pytest.mark.parametrize("start", ["tokenizer", "masked"])
+def test_every_tensor_of_the_encoder_comes_from_the_earlier_stage(tmp_path, request, monkeypatch, start) -> None:
+    earlier = request.getfixturevalue(start)
+    began: dict[str, torch.Tensor] = {}
+
+    class Stop(Exception):
+        pass
+
+    def keep(task, *args, **kwargs):
+        began.update({k: v.clone() for k, v in task.model.encoder.state_dict().items()})
+        raise Stop
+
+    monkeypatch.setattr(codebook, "train_task", keep)
+    with pytest.raises(Stop):
+        train("classify", tmp_path / "run", f"start_from={earlier}")
+    theirs = load_stage(earlier)[0].encoder.state_dict()
+    assert began.keys() == theirs.keys()
+    assert [k for k in began if not torch.equal(began[k], theirs[k])] == []
+
+
+class Kill(L.Callback):
+    """Ends the process's work within a chosen epoch."""
+
+    def on_train_batch_end(self, trainer, *args) -> None:
+        if trainer.current_epoch == 2 and args[-1] == 1:
+            raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("task", ["tokenizer", "masked"])
+def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path, request, monkeypatch, task) -> None:
+    undisturbed = request.getfixturevalue(task)
+    start = [f"start_from={request.getfixturevalue('tokenizer')}"] if task == "masked" else []
+    whole = codebook.train_task
+    monkeypatch.setattr(codebook, "train_task", lambda *a, **k: whole(*a, **k, extra=(Kill(),)))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(task, tmp_path / "run", *start)
+    assert len(rows(tmp_path / "run")) == 2
+    monkeypatch.setattr(codebook, "train_task", whole)
+    torch.manual_seed(99)  # whatever the new process's random state is
+    train(task, tmp_path / "run", *start)
+    for name in ("last.ckpt", "best.ckpt"):
+        one, other = state(tmp_path / "run", name), state(undisturbed, name)
+        assert one.keys() == other.keys()
+        assert [k for k in one if not torch.equal(one[k], other[k])] == []
+    assert rows(tmp_path / "run") == rows(undisturbed)
+
+
+def test_subjects_with_different_channels_share_a_network_from_first_stage_to_last(tmp_path) -> None:
+    short = "training.epochs=2"
+    first = train("tokenizer", tmp_path / "tokenizer", short, subjects=TWO)
+    info = read_json(first / "run.json")
+    assert info["sizes"]["n_chans"] == [3, 2]
+    assert info["channel_names"] == {"1": ["A1", "A2", "A3"], "2": ["B1", "C2"]}
+    second = train("masked", tmp_path / "masked", short, f"start_from={first}", subjects=TWO)
+    third = train("classify", tmp_path / "words", "training.epochs=8", f"start_from={second}", subjects=TWO)
+    result = read_json(third / "evaluation" / "test.json")
+    assert [entry["subject"] for entry in result["subjects"]] == ["1", "2"]
+    assert result["metrics"]["accuracy"]["value"] > 0.6
+    # one of the two alone, from the network of both
+    alone = train("classify", tmp_path / "second", short, f"start_from={second}", "subjects=['2']", subjects=TWO)
+    assert read_json(alone / "run.json")["sizes"]["n_chans"] == [2]
+
+
+def test_columns_are_each_subjects_own_channels(tmp_path) -> None:
+    from neurodecode.segments.labels import build_labels
+    from neurodecode.training.codebook_data import SubjectSource
+
+    store = cohort(TWO)
+    index = build_labels(store, settings("tokenizer").labels).fold("fold-0")
+    source = index.source()
+    rows_of = [index.rows("train")[index.table["subject"].to_numpy()[index.rows("train")] == s][:1] for s in (0, 1)]
+    batch = SubjectSource(source)[np.concatenate(rows_of)]
+    for k, row in enumerate(np.concatenate(rows_of)):
+        recording, start = store.recordings[index.table["recording"][row]], index.table["start"][row]
+        own = recording.signal[:, start : start + 60]
+        assert torch.equal(batch.signal[k, : len(own)], torch.from_numpy(own))
+        assert (batch.signal[k, len(own) :] == 0).all()
+
+
+def test_a_stage_that_saw_test_windows_is_refused(tmp_path, tokenizer) -> None:
+    with pytest.raises(LeakageError, match=r"was trained on second .* of sub-1_run-2, which fold-0 tests here"):
+        train("masked", tmp_path / "run", f"start_from={tokenizer}", "labels.split.test_runs=['2']")
+
+
+@pytest.mark.parametrize(
+    ("task", "start", "overrides", "subjects", "message"),
+    [
+        ("masked", "masked", [], NAMES, "is a masked run; masked needs a tokenizer's"),
+        ("masked", "tokenizer", ["model.encoder.patch=30", "model.encoder.strides=[5,1,1]"], NAMES, "the tokenizer has 20"),
+        ("masked", "tokenizer", [], TWO, "has no subject 2"),
+        ("masked", "tokenizer", [], {"1": ("A1", "A2", "A4")}, "they differ in A3, A4"),
+        ("classify", "masked", ["model.encoder.depth=2"], NAMES, r"model.encoder.depth: 2, but .* has 1"),
+        ("classify", "words", [], NAMES, "give a masked or a tokenizer run"),
+        ("classify", "masked", ["model.quantizer={codes: 16}"], NAMES, "needs a tokenizer run"),
+        ("classify", "masked", ["labels.window.tmax=0.45"], NAMES, "55 samples at 100 Hz are no multiple"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, request, task, start, overrides, subjects, message) -> None:
+    earlier = request.getfixturevalue(start)
+    with pytest.raises(SettingsError, match=message) as error:
+        train(task, tmp_path / "run", f"start_from={earlier}", *overrides, subjects=subjects)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_that_would_not_start_is_refused_and_one_that_collapses_is_called_so(tmp_path) -> None:
+    with pytest.raises(SettingsError, match="k-means waits for 4000 tokens, an epoch has 192"):
+        train("tokenizer", tmp_path / "one", "model.quantizer.start_tokens=4000")
+    with pytest.warns(UserWarning, match="the table has collapsed"):
+        train("tokenizer", tmp_path / "two", "training.epochs=1", "least_usage=1", "model.quantizer.revive_below=0",
+              "model.quantizer.codes=128", "model.quantizer.start_tokens=128")  # fmt: skip
+
+
+def test_a_finished_run_is_kept_and_other_settings_are_refused(tokenizer) -> None:
+    before = (tokenizer / "run.json").read_bytes()
+    train("tokenizer", tokenizer)
+    assert (tokenizer / "run.json").read_bytes() == before
+    with pytest.raises(SettingsError, match="holds a run with seed=1, not 2"):
+        train("tokenizer", tokenizer, "seed=2")
+
+
+def test_the_aligners_commands_say_in_one_line_that_they_cannot_read_such_a_run(words) -> None:
+    from neurodecode.config import EvaluationSettings
+
+    for read in (
+        lambda: evaluate(words, EvaluationSettings()),
+        lambda: write_report(words),
+        lambda: load_fold(words, "fold-0"),
+    ):
+        with pytest.raises(SettingsError, match="a run of the codebook task classify") as error:
+            read()
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_with_a_task_trains_a_stage_and_any_other_the_aligner() -> None:
+    assert isinstance(load_training("tiny"), TrainSettings)
+    assert settings("masked").model.kind == "codebook-masked"
+    for overrides, message in (
+        (["model.kind=codebook-tokenizer"], "task classify trains codebook-classifier"),
+        (["training.control=noise"], "the codebook stages have none"),
+        (["labels.window.shift=0.1"], "set it to 0"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            settings("classify", *overrides)
+    with pytest.raises(SettingsError, match="masked needs start_from"):
+        settings("masked", "start_from=null")
+
+
+def test_the_published_rate_rises_by_epochs_and_falls_by_half_a_cosine() -> None:
+    published = load_training("duin_tokenizer")
+    assert isinstance(published, CodebookTrainSettings)
+    values = [3e-4 * rate(published, epoch) for epoch in range(400)]
+    assert values[0] == pytest.approx(3e-4 / 40)
+    assert values[39] == values[40] == pytest.approx(3e-4)
+    assert values[-1] == pytest.approx(5e-5)
+    assert values[40:] == sorted(values[40:], reverse=True)
+
+
+def test_vectors_are_not_decayed() -> None:
+    from neurodecode.models.codebook.build import build_tokenizer
+
+    chosen = settings("tokenizer")
+    task = TokenizerTask(build_tokenizer(chosen.model, n_chans=3), chosen, 1)  # type: ignore[arg-type]
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    assert {p.ndim > 1 for p in groups[0]["params"]} == {True}
+    assert {p.ndim > 1 for p in groups[1]["params"]} == {False}
+    assert (groups[0]["weight_decay"], groups[1]["weight_decay"]) == (0.05, 0.0)
+    assert sum(len(g["params"]) for g in groups) == len(list(task.model.parameters()))
+
+
+def test_answers_are_judged_beside_the_training_labels_frequencies() -> None:
+    logits = torch.tensor([[3.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 2.0], [9.0, 0.0, 0.0]])
+    counts = np.tile([1, 8, 1], (4, 1))
+    judged = judge(logits, np.array([0, 1, 2, -1]), counts)
+    assert judged["right"].tolist() == [True, False, True, False]
+    assert judged["majority_right"].tolist() == [False, True, False, False]
+    assert np.isnan(judged["loss"]).tolist() == [False, False, False, True]
+    assert judged["majority_loss"][1] == pytest.approx(-np.log(9 / 13))
+    judged.pop("answer")
+    table = pd.DataFrame({"label": ["a", "a", "c", "x"], "classes": 3, **judged})
+    found = figures(table)
+    assert found["accuracy"]["value"] == 0.5
+    assert found["balanced_accuracy"]["value"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert found["cross_entropy"]["value"] == pytest.approx(np.nanmean(judged["loss"]))
+
+
+def test_words_of_the_cohort_are_balanced() -> None:
+    labels = cohort(NAMES).recordings[0].events["label"]
+    assert labels.value_counts().to_dict() == dict.fromkeys(WORDS, 8)
