@@ -162,11 +162,18 @@ def train(
     out: Annotated[Path, typer.Option(help="The run (a folder).")],
     overrides: Overrides = None,
 ) -> None:
-    """Train one decoder for a cohort. A finished run is kept; a killed one resumes."""
-    from neurodecode.config import TrainSettings, load_settings
+    """Train one decoder, or one stage of the codebook encoder. A finished run is kept; a killed one resumes."""
+    from neurodecode.config import CodebookTrainSettings, load_training
+
+    settings = load_training(config, overrides or [])
+    if isinstance(settings, CodebookTrainSettings):
+        from neurodecode.training.codebook import fit_codebook, what_next
+
+        run = fit_codebook(settings, store, out, progress=_progress())
+        _console().print(f"{run}: trained; next: {what_next(settings, run)}", markup=False)
+        return
     from neurodecode.training.fit import fit
 
-    settings = load_settings(TrainSettings, config, "configs/training", overrides or [])
     run = fit(settings, store, out, progress=_progress())
     _console().print(f"{run}: trained; next: neurodecode evaluate {run}")
 
@@ -184,7 +191,17 @@ def evaluate(
     """Score a run beside chance, ridge and controls; writes RUN/evaluation/SPLIT.json."""
     from neurodecode.config import EvaluationSettings, load_settings
     from neurodecode.evaluation.evaluate import evaluate as score
+    from neurodecode.training.run_folder import is_codebook
 
+    if is_codebook(run):
+        from neurodecode.training.classification import read_classification
+
+        found = read_classification(run, split)
+        if as_json:
+            typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        else:
+            print_evaluation(found)
+        return
     settings = load_settings(EvaluationSettings, config, "configs/evaluation", overrides or [])
     result = score(run, settings, split=split, progress=_progress())
     if as_json:
@@ -223,12 +240,14 @@ def compare(
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """The retrieval table."""
+    """The table of a retrieval, or of a classification."""
     from rich.table import Table
 
     from neurodecode.evaluation.tables import evaluation_table
+    from neurodecode.training.classification import classification_table
 
-    title, columns, rows, notes = evaluation_table(result)
+    as_table = classification_table if result.get("kind") == "classification" else evaluation_table
+    title, columns, rows, notes = as_table(result)
     console = _console()
     widths = [max(len(cells[i]) for cells in [columns, *rows]) for i in range(len(columns))]
     narrow = console.width < sum(widths) + 3 * len(widths) + 1

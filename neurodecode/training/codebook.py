@@ -131,6 +131,14 @@ def fit_codebook(
     return out
 
 
+def what_next(settings: CodebookTrainSettings, run: Path) -> str:
+    """The command that follows a stage."""
+    if settings.task == "classify":
+        return f"neurodecode evaluate {run}"
+    stage = "duin_masked" if settings.task == "tokenizer" else "duin_classify"
+    return f"neurodecode train {stage} --set start_from={run} --store STORE --out RUN"
+
+
 class Start:
     """The earlier run that a stage begins with, and whose subjects are which.
 

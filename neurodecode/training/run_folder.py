@@ -53,6 +53,17 @@ def read_run(run: Path) -> dict[str, Any]:
     return info
 
 
+def is_codebook(run: Path) -> bool:
+    """Whether a folder holds a run of a codebook stage.
+
+    Raises
+    ------
+    SettingsError
+        As `read_run`.
+    """
+    return "task" in read_run(run)["settings"]
+
+
 def run_settings(info: dict[str, Any], source: str) -> TrainSettings:
     """Settings an aligner was trained with.
 
