@@ -12,6 +12,7 @@ import sys
 PARTS = ("torch", "mne", "mne-bids", "braindecode", "lightning", "h5py", "numpy", "scipy", "scikit-learn", "soundfile")
 OPTIONAL = {
     "transformers": "speech",
+    "nibabel": "regions",
     "dask": "cluster",
     "distributed": "cluster",
     "hypothesis": "test",
