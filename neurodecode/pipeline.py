@@ -35,6 +35,7 @@ from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import read_json, sha256_of_value, write_json
 from neurodecode.resources import find_yaml
 
+SHARED = "NEURODECODE_SHARED_DATA"  # names the folder of the recordings that tests and measurements use
 Say = Callable[[str], None]
 
 
@@ -49,7 +50,8 @@ def load_card(card: CohortCard | str | Path, root: Path | None = None) -> Cohort
         named = os.environ.get(card.root_variable)
         # a checkout with the shared recordings beside it needs no variable
         beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-        base = Path(named) if named else beside if beside.is_dir() else None
+        shared = card.root_variable == SHARED and beside.is_dir()
+        base = Path(named) if named else beside if shared else None
         folder = base / card.root_below if base and card.root_below else base
     if folder is None:
         how = f" (set {card.root_variable} or " if card.root_variable else " ("
