@@ -81,7 +81,8 @@ class CodebookTrainSettings(Settings):
     start_from: Path | None = None
     """Folder of an earlier run: masked needs a tokenizer's; classify takes a masked or tokenizer run, or none."""
     labels: LabelSettings = LabelSettings()
-    """Windows and their split. The first two stages use no label, but keep to the sides: test windows are never seen."""
+    """Windows and their split. The first two stages read no label (vocabulary and unknown do not matter to them), but keep
+    to the sides: test windows are never seen."""
     least_usage: float = Field(0.2, ge=0, le=1)
     """tokenizer: below this share of codes hit in an epoch a warning is given (a poor table is worse than none)."""
     subjects: tuple[str, ...] = ()

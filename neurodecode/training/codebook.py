@@ -26,6 +26,7 @@ from neurodecode.config import (
     TokenizerSettings,
     validate,
 )
+from neurodecode.config.labels import LabelSettings
 from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, write_json
 from neurodecode.models.build import count_parameters
@@ -83,7 +84,7 @@ def fit_codebook(
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
     if info is not None and info["finished"]:
         return out
-    index = build_labels(opened, settings.labels, settings.subjects)
+    index = build_labels(opened, label_settings(settings), settings.subjects)
     device = data_device(settings, accelerator, index)
     for name in index.folds:
         folder = out / name
@@ -129,6 +130,13 @@ def fit_codebook(
         score(out, opened, index, device)
     run_folder.write_run(out, info | {"finished": True})
     return out
+
+
+def label_settings(settings: CodebookTrainSettings) -> LabelSettings:
+    """Windows and sides of a run; the first two stages do not read labels, so a label unknown to training is no fault."""
+    if settings.task == "classify":
+        return settings.labels
+    return settings.labels.model_copy(update={"unknown": "wrong", "vocabulary": ()})
 
 
 def what_next(settings: CodebookTrainSettings, run: Path) -> str:

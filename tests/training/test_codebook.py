@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from neurodecode.config import CodebookTrainSettings, TrainSettings, load_training
-from neurodecode.errors import LeakageError, SettingsError
+from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
 from neurodecode.evaluation.evaluate import evaluate
 from neurodecode.files import read_json
 from neurodecode.models.codebook.masked import MaskedEncoder
@@ -221,6 +221,18 @@ def test_a_table_that_would_not_start_is_refused_and_one_that_collapses_is_calle
     with pytest.warns(UserWarning, match="the table has collapsed"):
         train("tokenizer", tmp_path / "two", "training.epochs=1", "least_usage=1", "model.quantizer.revive_below=0",
               "model.quantizer.codes=128", "model.quantizer.start_tokens=128")  # fmt: skip
+
+
+def test_labels_that_training_lacks_do_not_matter_before_the_last_stage(tmp_path) -> None:
+    store = cohort(NAMES)
+    store.recordings[3].events["label"] = "unheard"
+    short = "training.epochs=1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codebook, "Store", lambda path: store)
+        run = fit_codebook(settings("tokenizer", short), Path("fake-store"), tmp_path / "run", progress=False)
+        assert read_json(run / "run.json")["split"]["counts"]["test"] == 32
+        with pytest.raises(NeurodecodeError, match="labels that no training window has: unheard"):
+            fit_codebook(settings("classify", short), Path("fake-store"), tmp_path / "words", progress=False)
 
 
 def test_a_finished_run_is_kept_and_other_settings_are_refused(tokenizer) -> None:
