@@ -83,6 +83,9 @@ class CodebookTrainSettings(Settings):
     labels: LabelSettings = LabelSettings()
     """Windows and their split. The first two stages read no label (vocabulary and unknown do not matter to them), but keep
     to the sides: test windows are never seen."""
+    stride: PositiveFloat | None = None
+    """tokenizer and masked only: windows start every so many seconds of each whole recording, which then stands on its
+    run's side, or trains where no event tells (published: 4 s); none: windows stand around the events."""
     least_usage: float = Field(0.2, ge=0, le=1)
     """tokenizer: below this share of codes hit in an epoch a warning is given (a poor table is worse than none)."""
     subjects: tuple[str, ...] = ()
@@ -112,6 +115,12 @@ class CodebookTrainSettings(Settings):
             raise ValueError(f"task tokenizer starts from nothing, not from {self.start_from}: leave start_from out")
         if self.task == "masked" and self.start_from is None:
             raise ValueError("task masked needs start_from, the folder of a tokenizer run")
+        if self.stride is not None and self.task == "classify":
+            raise ValueError(
+                f"stride is {self.stride}: windows that are classified stand around events, set it to null"
+            )
+        if self.stride is not None and self.labels.split.rule == "paper":
+            raise ValueError("stride needs whole runs on one side: set labels.split.rule to run or leave-one-run-out")
         if self.labels.window.shift:
             raise ValueError(
                 f"labels.window.shift is {self.labels.window.shift}: no sound is aligned here, set it to 0"

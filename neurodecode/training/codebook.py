@@ -40,7 +40,7 @@ from neurodecode.segments.scaling import Scalers
 from neurodecode.store.store import Store
 from neurodecode.training import run_folder
 from neurodecode.training.callbacks import MetricsTable
-from neurodecode.training.codebook_data import SubjectSource, refuse_seen_tests
+from neurodecode.training.codebook_data import SubjectSource, refuse_seen_tests, strided
 from neurodecode.training.codebook_task import LOGGED, ClassifyTask, MaskedTask, StageTask, TokenizerTask
 from neurodecode.training.fit import data_device, resolve_accelerator, resolve_precision, train_task
 
@@ -90,10 +90,9 @@ def fit_codebook(
         folder = out / name
         if info is not None and (folder / "finished.json").is_file():
             continue
-        source = _source(index.fold(name), device)
+        fold = _fold(settings, index, name)
+        source = fold.source(fit=True, device=str(device))
         data = SubjectSource(source)
-        fold = source.index
-        assert isinstance(fold, LabelIndex)
         start = None if settings.start_from is None else Start(settings.start_from, fold, data)
         torch.manual_seed(settings.seed)  # just before the weights are drawn
         model = build_stage(settings, _sizes(settings, fold, data, start))
@@ -251,8 +250,10 @@ def load_windows(run: Path, fold: str, index: LabelIndex, device: torch.device |
     return SubjectSource(BatchSource(index.fold(fold), features, Scalers.load(run / fold / "scalers.npz"), device))
 
 
-def _source(index: LabelIndex, device: torch.device) -> BatchSource:
-    return index.source(fit=True, device=str(device))
+def _fold(settings: CodebookTrainSettings, index: LabelIndex, name: str) -> LabelIndex:
+    """Windows of a fold."""
+    fold = index.fold(name)
+    return fold if settings.stride is None else strided(fold, settings.stride)
 
 
 def _sizes(
@@ -354,13 +355,12 @@ def _describe(
     start: Start | None,
 ) -> dict[str, Any]:
     """The content of `run.json` before training."""
-    summaries = {name: index.fold(name).summary() for name in index.folds}
+    summaries = {name: _fold(settings, index, name).summary() for name in index.folds}
     split = dict(summaries[index.folds[0]])
     if len(summaries) > 1:
         split["counts"] = {side: sum(s["counts"][side] for s in summaries.values()) for side in split["counts"]}
         split["per_fold"] = summaries
-    fold = index.fold(index.folds[0])
-    sizes = _sizes(settings, fold, data, start)
+    sizes = _sizes(settings, _fold(settings, index, index.folds[0]), data, start)
     del sizes["n_outputs"]  # each fold's own: vocabulary.json
     return {
         "schema": run_folder.SCHEMA,

@@ -1,4 +1,4 @@
-"""Windows of sEEG for the codebook stages: each subject's own channels first, and no test window in pretraining.
+"""Windows of the codebook stages: each subject's own channels first, and no test window in pretraining.
 
 In: a fold of a LabelIndex and its BatchSource, whose columns are those of the whole cohort. Out: batches whose first C_s
 columns are the channels of each window's subject, as the networks read them, [B, max C_s, T].
@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from neurodecode.errors import LeakageError, SettingsError
+from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
 from neurodecode.segments.batches import Batch, BatchSource
-from neurodecode.segments.labels import LabelIndex
+from neurodecode.segments.labels import NEAR, UNKNOWN, LabelIndex, audit_labels
 
 
 class SubjectSource:
@@ -65,6 +65,73 @@ class SubjectSource:
         padded = functional.pad(batch.signal, (0, 0, 0, 1))  # [B, all columns + 1, T]
         place = table[batch.subject][:, :, None].expand(-1, -1, padded.shape[-1])
         return replace(batch, signal=padded.gather(1, place))
+
+
+def strided(index: LabelIndex, stride: float) -> LabelIndex:
+    """Windows at regular times of whole recordings instead of around events; sides are those of the runs.
+
+    Parameters
+    ----------
+    index
+        A fold whose sides are whole runs.
+    stride
+        Between starts, s.
+
+    Returns
+    -------
+    LabelIndex
+        Of the same fold and window length; without labels. A run in which no event stands trains.
+
+    Raises
+    ------
+    NeurodecodeError
+        If a side is empty.
+    LeakageError
+        If recordings with one signal stand on two sides.
+    """
+    taken = index.table[index.table["split"] != ""]
+    side = dict(zip(zip(taken["subject"], taken["run"]), taken["split"]))
+    step, n_times = max(1, round(stride * index.sfreq)), index.n_times
+    counts = {"strided window overlaps a bad span": 0}
+    parts = []
+    for number, recording in enumerate(index.recordings):
+        start = np.arange(0, recording.n_samples - n_times + 1, step)
+        bad = np.zeros(len(start), bool)
+        for begin, end in np.asarray(recording.bad_spans, float).reshape(-1, 2) * index.sfreq:
+            bad |= (start < end - NEAR) & (start + n_times > begin + NEAR)
+        counts["strided window overlaps a bad span"] += int(bad.sum())
+        start = start[~bad]
+        subject, run = index.subjects.index(recording.subject), recording.run or recording.name
+        parts.append(
+            pd.DataFrame(
+                {
+                    "recording": number,
+                    "subject": subject,
+                    "stimulus": 0,
+                    "start": start,
+                    "anchor": start / index.sfreq - index.settings.window.tmin,
+                    "stimulus_time": 0.0,
+                    "stimulus_start": 0.0,
+                    "identity": UNKNOWN,
+                    "label": "",
+                    "trial": np.arange(len(start)),
+                    "block": 0,
+                    "run": run,
+                    "anchors": "train",
+                    "split": side.get((subject, run), "train"),
+                }
+            )
+        )
+    counts = {reason: n for reason, n in counts.items() if n}
+    chosen = replace(index, table=pd.concat(parts, ignore_index=True), counts=counts, vocabulary=[])
+    empty = [name for name in ("train", "valid") if not len(chosen.rows(name))]
+    if empty:
+        raise NeurodecodeError(
+            f"{index.fold_name}: no window is left for {' and '.join(empty)} with stride {stride:g} s and windows of "
+            f"{n_times / index.sfreq:g} s (not taken: {counts}); take shorter windows"
+        )
+    chosen.audit = audit_labels(chosen)
+    return chosen
 
 
 def _channels(source: BatchSource, subject: str) -> tuple[np.ndarray, list[str]]:

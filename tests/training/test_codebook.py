@@ -235,6 +235,39 @@ def test_labels_that_training_lacks_do_not_matter_before_the_last_stage(tmp_path
             fit_codebook(settings("classify", short), Path("fake-store"), tmp_path / "words", progress=False)
 
 
+def test_pretraining_may_take_whole_recordings_but_no_sample_of_a_tested_run(tmp_path) -> None:
+    store = cohort(NAMES)
+    store.recordings[0].bad_spans = np.array([[5.0, 6.0]])
+    store.recordings[1].events = store.recordings[1].events.iloc[:0]  # no event tells its side
+    short = "training.epochs=1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codebook, "Store", lambda path: store)
+        run = fit_codebook(settings("tokenizer", short, "stride=0.3"), Path("x"), tmp_path / "run", progress=False)
+        start = f"start_from={run}"
+        fit_codebook(settings("classify", short, start), Path("x"), tmp_path / "words", progress=False)
+        with pytest.raises(LeakageError, match="was trained on second"):
+            fit_codebook(
+                settings("classify", short, start, "labels.split.test_runs=['1']"), Path("x"), tmp_path / "leak"
+            )
+    table = pd.read_csv(run / "fold-0" / "windows.csv.gz")
+    assert table.groupby("recording")["split"].unique().map(list).tolist() == [
+        ["train"],
+        ["train"],
+        ["valid"],
+        ["test"],
+    ]
+    clean, first = table[table["recording"] == 1]["start"], table[table["recording"] == 0]["start"]
+    n_samples = store.recordings[1].n_samples
+    assert clean.tolist() == list(range(0, n_samples - 60 + 1, 30))
+    assert first.tolist() == [start for start in clean if start + 60 <= 500 or start >= 600]
+    for task, override, message in (
+        ("classify", [], "stand around events"),
+        ("tokenizer", ["labels.split.rule=paper"], "stride needs whole runs"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            settings(task, "stride=1", *override)
+
+
 def test_a_finished_run_is_kept_and_other_settings_are_refused(tokenizer) -> None:
     before = (tokenizer / "run.json").read_bytes()
     train("tokenizer", tokenizer)
