@@ -78,6 +78,9 @@ class CodebookTrainSettings(Settings):
     """masked only."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """classify only: share of the target spread over all classes (published: none)."""
+    shift: float = Field(0.0, ge=0)
+    """classify only: each training window is moved by a random time up to this either way, s, and filled up with zeros
+    (published: 0.3)."""
     start_from: Path | None = None
     """Folder of an earlier run: masked needs a tokenizer's; classify takes a masked or tokenizer run, or none."""
     labels: LabelSettings = LabelSettings()
@@ -115,6 +118,10 @@ class CodebookTrainSettings(Settings):
             raise ValueError(f"task tokenizer starts from nothing, not from {self.start_from}: leave start_from out")
         if self.task == "masked" and self.start_from is None:
             raise ValueError("task masked needs start_from, the folder of a tokenizer run")
+        if self.shift and self.task != "classify":
+            raise ValueError(f"shift is {self.shift}: only task classify moves its windows, set it to 0")
+        if self.shift >= self.labels.window.tmax - self.labels.window.tmin:
+            raise ValueError(f"shift is {self.shift} s: it must be shorter than labels.window")
         if self.stride is not None and self.task == "classify":
             raise ValueError(
                 f"stride is {self.stride}: windows that are classified stand around events, set it to null"

@@ -316,7 +316,7 @@ def _task(settings: CodebookTrainSettings, model: Stage, data: SubjectSource, st
     if start is not None:
         assert isinstance(start.model, CodebookTokenizer | MaskedEncoder)
         model.start_from(start.model, start.places)
-    return ClassifyTask(model, settings, n_subjects)
+    return ClassifyTask(model, settings, n_subjects, round(settings.shift * data.source.index.sfreq))
 
 
 def _check_start(settings: CodebookTrainSettings, index: LabelIndex) -> None:

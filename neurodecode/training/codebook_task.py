@@ -195,14 +195,26 @@ class MaskedTask(StageTask):
 
 
 class ClassifyTask(StageTask):
-    """Stage 3."""
+    """Stage 3.
 
-    def __init__(self, model: CodebookClassifier, settings: CodebookTrainSettings, n_subjects: int) -> None:
+    Parameters
+    ----------
+    furthest
+        Samples that training windows are moved by at most.
+    """
+
+    def __init__(
+        self, model: CodebookClassifier, settings: CodebookTrainSettings, n_subjects: int, furthest: int = 0
+    ) -> None:
         super().__init__(model, settings, n_subjects)
+        self.furthest = furthest
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Loss of one batch."""
-        logits = self.model(batch.signal, self.subject(batch))
+        """Loss of one batch; shifts come from the random state that each epoch's seed sets."""
+        signal = batch.signal
+        if self.furthest:
+            signal = moved(signal, torch.randint(-self.furthest, self.furthest + 1, (len(batch),)))
+        logits = self.model(signal, self.subject(batch))
         loss = functional.cross_entropy(logits.float(), batch.identity, label_smoothing=self.settings.label_smoothing)
         self.record(batch, train_loss=loss)
         return loss
@@ -215,3 +227,13 @@ class ClassifyTask(StageTask):
             loss = functional.cross_entropy(logits[known], batch.identity[known])
             self.log("valid_loss", loss, on_step=False, on_epoch=True, batch_size=int(known.sum()))
         self.record(batch, valid_accuracy=(logits.argmax(1) == batch.identity).float().mean())
+
+
+def moved(signal: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """Move each window [B, C, T] later by its number of samples [B], earlier if negative; zeros fill it up."""
+    n_times = signal.shape[-1]
+    place = torch.arange(n_times) - offsets[:, None]  # [B, T]
+    inside = ((place >= 0) & (place < n_times)).to(signal.device)
+    place = place.clamp(0, n_times - 1).to(signal.device)
+    values = signal.gather(2, place[:, None].expand(-1, signal.shape[1], -1))
+    return torch.where(inside[:, None], values, 0)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from neurodecode.cli import main
 from neurodecode.config import CodebookTrainSettings, TrainSettings, load_training
 from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
 from neurodecode.evaluation.evaluate import evaluate
@@ -20,7 +21,7 @@ from neurodecode.reports.report import write_report
 from neurodecode.training import codebook
 from neurodecode.training.classification import classification_table, figures, judge, read_classification
 from neurodecode.training.codebook import fit_codebook, load_stage
-from neurodecode.training.codebook_task import TokenizerTask, rate
+from neurodecode.training.codebook_task import TokenizerTask, moved, rate
 from neurodecode.training.load import load_fold
 from tests.training.codebook_cohort import WORDS, cohort
 
@@ -311,6 +312,34 @@ def test_the_published_rate_rises_by_epochs_and_falls_by_half_a_cosine() -> None
     assert values[39] == values[40] == pytest.approx(3e-4)
     assert values[-1] == pytest.approx(5e-5)
     assert values[40:] == sorted(values[40:], reverse=True)
+
+
+def test_a_moved_window_is_filled_up_with_zeros_and_one_that_stays_is_whole() -> None:
+    signal = torch.arange(1.0, 6.0).expand(3, 2, 5)
+    found = moved(signal, torch.tensor([0, 2, -1]))
+    expected = [[1, 2, 3, 4, 5], [0, 0, 1, 2, 3], [2, 3, 4, 5, 0]]
+    for window, values in zip(found, expected):
+        assert window.tolist() == [values, values]
+
+
+def test_the_command_line_trains_a_stage_and_prints_its_figures(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(codebook, "Store", lambda path: cohort(NAMES))
+    run = str(tmp_path / "run")
+    short = ["--set", "training.epochs=2", "--set", "shift=0.05"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "duin_tiny_classify", "--store", "x", "--out", run, *short])
+    assert ended.value.code == 0
+    assert f"next: neurodecode evaluate {run}" in capsys.readouterr().out.replace("\n", "")
+    for arguments, code, words in (
+        (["evaluate", run], 0, "balanced accuracy"),
+        (["evaluate", run, "--split", "valid"], 2, "a classifier is scored on test windows only"),
+        (["report", run], 2, "a run of the codebook task classify"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        said = capsys.readouterr()
+        assert ended.value.code == code
+        assert words in said.out + said.err
 
 
 def test_vectors_are_not_decayed() -> None:
