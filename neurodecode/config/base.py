@@ -151,7 +151,7 @@ def _first_line(cls: type[BaseModel], error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     problem = problems[0]
     # pydantic adds the tag of a chosen union member to the location; only keys that a user wrote are shown
-    location = ".".join(str(part) for part in problem["loc"])
+    location = ".".join(_walk(cls, problem["loc"])[0])
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if problem["type"] == "extra_forbidden":
         allowed = _allowed_keys(cls, problem["loc"][:-1])
@@ -170,16 +170,28 @@ def _first_line(cls: type[BaseModel], error: ValidationError) -> str:
 
 
 def _allowed_keys(cls: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """Names of the settings at a nested location, found by walking the types."""
-    current: list[Any] = [cls]
+    """Names of the settings at a nested location."""
+    return sorted({name for model in _walk(cls, location)[1] for name in model.model_fields})
+
+
+def _walk(cls: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Keys of a nested location as a user wrote them, and the types that may stand there."""
+    current: list[type[BaseModel]] = [cls]
+    written = []
     for part in location:
-        following: list[Any] = []
-        for model in current:
-            if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-                following += _models_in(model.model_fields[part].annotation)
-        current = following or current  # list indices and union tags do not change the type
-    names = {name for model in current for name in model.model_fields}
-    return sorted(names)
+        tagged = [m for m in current if "kind" in m.model_fields and m.model_fields["kind"].default == part]
+        if len(current) > 1 and tagged:
+            current = tagged
+            continue
+        written.append(str(part))
+        following = [
+            found
+            for model in current
+            if part in model.model_fields
+            for found in _models_in(model.model_fields[part].annotation)
+        ]
+        current = following or current  # list indices do not change the type
+    return written, current
 
 
 def _models_in(annotation: Any) -> list[Any]:

@@ -300,6 +300,14 @@ def test_a_file_with_a_task_trains_a_stage_and_any_other_the_aligner() -> None:
     ):
         with pytest.raises(SettingsError, match=message):
             settings("classify", *overrides)
+    with pytest.raises(SettingsError) as error:
+        settings("classify", "model.hiden=[4]")
+    assert str(error.value) == (
+        "duin_tiny_classify: model.hiden is not a setting; did you mean hidden? (allowed here: encoder, head_dropout, "
+        "hidden, kind, output, quantizer)"
+    )
+    with pytest.raises(SettingsError, match=r": model.encoder.depth: 0 is not allowed"):
+        settings("masked", "model.encoder.depth=0")
     with pytest.raises(SettingsError, match="masked needs start_from"):
         settings("masked", "start_from=null")
 
