@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,22 @@ from neurodecode.recordings.events import audio_seconds
 from neurodecode.recordings.formats import refuse_pointer
 from neurodecode.recordings.recording import Note, RecordingSource, Stimulus
 
+if TYPE_CHECKING:
+    from mne.io import BaseRaw
+
 Row = dict[str, Any]
 SHOWN = 8  # names listed in a message before "and n more"
+
+
+def meg_notes(raw: BaseRaw, file: str, channels: int, rate: float) -> list[Note]:
+    """Whether number of MEG channels and rate (Hz) are those of the study."""
+    notes = []
+    count = sum(kind in ("mag", "grad") for kind in raw.get_channel_types())
+    if count != channels:
+        notes.append(Note(file, f"{count} MEG channels, the study has {channels}", "read as it is", "warning"))
+    if raw.info["sfreq"] != rate:
+        notes.append(Note(file, f"{raw.info['sfreq']:g} Hz, the study has {rate:g} Hz", "read as it is", "warning"))
+    return notes
 
 
 def study_folder(card: CohortCard, *inside: str) -> Path:

@@ -27,6 +27,7 @@ from neurodecode.recordings.speech import (
     cohort_notes,
     inside,
     listed,
+    meg_notes,
     refuse_unknown_options,
     sentence_rows,
     stimulus_rows,
@@ -109,7 +110,7 @@ def open_recording(source: RecordingSource) -> Recording:
     stem = source.path.name.rsplit("_meg", 1)[0]
     table = source.path.with_name(f"{stem}_events.tsv")
     read = read_raw(source.path)
-    notes = cohort_notes(source) + read.notes + _of_signal(read.raw, source.path.name)
+    notes = cohort_notes(source) + read.notes + meg_notes(read.raw, source.path.name, CHANNELS, RATE)
     files, more = _mark_bads(read.raw, source.path.with_name(f"{stem}_channels.tsv"))
     notes += more
     seconds = len(read.raw.times) / float(read.raw.info["sfreq"])
@@ -144,17 +145,6 @@ def open_recording(source: RecordingSource) -> Recording:
 
 
 DROPPED = ("sound", "start")  # stand in stimulus and stimulus_onset
-
-
-def _of_signal(raw: BaseRaw, file: str) -> list[Note]:
-    """Whether rate and number of channels are those of the study."""
-    notes = []
-    count = sum(kind in ("mag", "grad") for kind in raw.get_channel_types())
-    if count != CHANNELS:
-        notes.append(Note(file, f"{count} MEG channels, the study has {CHANNELS}", "read as it is", "warning"))
-    if raw.info["sfreq"] != RATE:
-        notes.append(Note(file, f"{raw.info['sfreq']:g} Hz, the study has {RATE:g} Hz", "read as it is", "warning"))
-    return notes
 
 
 def _mark_bads(raw: BaseRaw, path: Path) -> tuple[list[Path], list[Note]]:

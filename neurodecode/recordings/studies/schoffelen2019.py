@@ -31,6 +31,7 @@ from neurodecode.recordings.speech import (
     cohort_notes,
     inside,
     listed,
+    meg_notes,
     option,
     positive,
     refuse_unknown_options,
@@ -154,7 +155,7 @@ def open_recording(source: RecordingSource) -> Recording:
     log_file = _log_of(root / "sourcedata" / "meg_task", source.subject)
     read = read_raw(source.path)
     seconds = len(read.raw.times) / float(read.raw.info["sfreq"])
-    notes = cohort_notes(source) + read.notes + _of_signal(read.raw, source.path.name)
+    notes = cohort_notes(source) + read.notes + meg_notes(read.raw, source.path.name, CHANNELS, RATE)
     log, more = read_log(log_file)
     notes += more
     triggers = _triggers(read.raw, source.path)
@@ -199,17 +200,6 @@ def _log_of(folder: Path, subject: str) -> Path:
             f"hold one, such as {subject}-2-MEG-MOUS-Aud.log"
         )
     return (listening or found)[0]
-
-
-def _of_signal(raw: BaseRaw, file: str) -> list[Note]:
-    """Whether rate and number of channels are those of the study."""
-    notes = []
-    count = sum(kind in ("mag", "grad") for kind in raw.get_channel_types())
-    if count != CHANNELS:
-        notes.append(Note(file, f"{count} MEG channels, the study has {CHANNELS}", "read as it is", "warning"))
-    if raw.info["sfreq"] != RATE:
-        notes.append(Note(file, f"{raw.info['sfreq']:g} Hz, the study has {RATE:g} Hz", "read as it is", "warning"))
-    return notes
 
 
 def _triggers(raw: BaseRaw, path: Path) -> list[tuple[float, int]]:
