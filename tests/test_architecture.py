@@ -10,7 +10,7 @@ import pytest
 import neurodecode
 
 PACKAGE = Path(neurodecode.__file__).parent
-BASE = ["errors", "files", "resources", "config"]
+BASE = ["errors", "files", "resources", "progress", "config"]
 ROOMS = [
     "recordings",
     "channels",

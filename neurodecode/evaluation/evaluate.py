@@ -32,6 +32,7 @@ from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, train
 from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, compare, metrics_with_intervals, permutation_p_value
 from neurodecode.evaluation.words import word_figures
 from neurodecode.files import plain, read_json, write_json
+from neurodecode.progress import Bar
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.scaling import Scalers
 from neurodecode.training.load import load_fold, load_source
@@ -90,7 +91,7 @@ def evaluate(run: Path, settings: EvaluationSettings, split: str = "test", progr
         raise SettingsError(f"--split {split}: there is no such split to score; use {' or '.join(SPLITS)}")
     info = read_run(run)
     _refuse_unfinished(run, info)
-    with _Bar(progress) as bar:
+    with Bar(progress, transient=True) as bar:
         folds = open_folds(run, info, settings, progress)
         outcome = score_folds(folds, settings, split, bar)
         result = {"schema": SCHEMA, "name": info["name"], **outcome.result}
@@ -126,9 +127,9 @@ def open_folds(run: Path, info: dict[str, Any], settings: EvaluationSettings, pr
     return Folds(sources, network)
 
 
-def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: _Bar | None = None) -> Outcome:
+def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar | None = None) -> Outcome:
     """All figures of opened folds. Nothing is written."""
-    bar = bar or _Bar(False)
+    bar = bar or Bar(False)
     sources = folds.sources
     questions = ask(sources, split)
     wanted = settings.controls
@@ -231,7 +232,7 @@ def _noise(
     questions: Questions,
     sources: Sequence[BatchSource],
     settings: EvaluationSettings,
-    bar: _Bar,
+    bar: Bar,
 ) -> controls.Control:
     def on_noise(number: int) -> NetworkDecoder:
         network = networks(number)
@@ -358,31 +359,3 @@ def _provenance(run: Path, info: dict[str, Any], settings: EvaluationSettings) -
         "command": " ".join(["neurodecode", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
     }
-
-
-class _Bar:
-    """Progress on stderr when that is a terminal; nothing otherwise."""
-
-    def __init__(self, wanted: bool) -> None:
-        self.wanted = wanted and sys.stderr.isatty()
-        self.progress: Any = None
-
-    def __enter__(self) -> _Bar:
-        if self.wanted:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            self.progress = Progress(console=Console(stderr=True), transient=True)
-            self.progress.start()
-        return self
-
-    def stage(self, title: str, total: int | None) -> controls.Advance:
-        """A new line; tells it how many queries were done."""
-        if self.progress is None:
-            return lambda n: None
-        task = self.progress.add_task(title, total=total)
-        return lambda n: self.progress.advance(task, n)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.progress is not None:
-            self.progress.stop()

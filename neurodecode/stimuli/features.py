@@ -10,7 +10,6 @@ one, holds the encoder that made it; so a killed run goes on where it stopped, a
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from neurodecode.config import FeatureSettings
 from neurodecode.errors import StimulusError
 from neurodecode.files import atomic_path, read_json, sha256_of_array, sha256_of_value, write_json
+from neurodecode.progress import watched
 from neurodecode.stimuli.arrays import array_feature, filtered
 from neurodecode.stimuli.audio import read_audio
 from neurodecode.stimuli.encoder import SpeechEncoder, encode, fingerprint, load_encoder, release
@@ -113,7 +113,7 @@ def compute_features(store: Store, settings: FeatureSettings, progress: bool = T
         encoder = load_encoder(settings)
         done = {n: e for n, e in done.items() if e.get("maker") == encoder.maker}  # never two encoders in one folder
         waiting = [s for s in store.stimuli.values() if s in waiting or s.name not in done]
-    for stimulus in _watched(waiting, f"features {settings.kind}", progress):
+    for stimulus in watched(waiting, f"features {settings.kind}", progress):
         feature = compute_feature(stimulus, settings, encoder)
         done[stimulus.name] = _write(folder, stimulus, feature) | ({"maker": encoder.maker} if encoder else {})
         _refuse_other_dimension(done, stimulus)
@@ -221,13 +221,3 @@ def _refuse_other_dimension(entries: dict[str, Any], stimulus: StoredStimulus) -
         raise StimulusError(
             f"stimulus {stimulus.name}: has {here} dimensions, {first} has {there}; arrays of a cohort must agree"
         )
-
-
-def _watched(stimuli: list[StoredStimulus], title: str, progress: bool) -> Any:
-    """The same stimuli, with a progress bar on a terminal."""
-    if not (progress and stimuli and sys.stderr.isatty()):
-        return stimuli
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(stimuli, description=title, console=Console(stderr=True))

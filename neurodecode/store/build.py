@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +24,7 @@ from neurodecode.errors import RecordingError, StoreError
 from neurodecode.files import sha256_of_file, sha256_of_value
 from neurodecode.preprocessing.clean import clean
 from neurodecode.preprocessing.parallel import Outcome, run_parallel
+from neurodecode.progress import Bar
 from neurodecode.recordings.recording import Recording, RecordingSource
 from neurodecode.store.index import (
     StimulusContent,
@@ -183,8 +184,9 @@ def _plans(
     found: dict[int, Plan] = {}
     failures: dict[int, Outcome] = {}
     function = partial(_plan_one, root=root, settings=settings, overwrite=overwrite)
-    with _bar("looking", len(sources), progress) as step:
-        for outcome in run_parallel(function, sources, progress=step, **spread):
+    with Bar(progress) as bar:
+        step = bar.stage("looking", len(sources))
+        for outcome in run_parallel(function, sources, progress=lambda _: step(), **spread):
             if outcome.error is None:
                 found[outcome.index] = outcome.value
             else:
@@ -232,8 +234,9 @@ def _work(
         except StoreError as error:
             _failed(summary, source, made.name, Outcome(0, None, str(error)), on_error)
     function = partial(_make_one, root=root, settings=settings, command=command)
-    with _bar("preprocessing", len(waiting), progress) as step:
-        for outcome in run_parallel(function, waiting, progress=step, **spread):
+    with Bar(progress) as bar:
+        step = bar.stage("preprocessing", len(waiting))
+        for outcome in run_parallel(function, waiting, progress=lambda _: step(), **spread):
             source, made = waiting[outcome.index]
             if outcome.error is None:
                 add_recording(root, outcome.value, list(made.stimuli), overwrite)
@@ -369,27 +372,3 @@ def _source_name(source: RecordingSource) -> str:
     ]
     path = Path(source.path).as_posix()
     return path if Path(source.path).is_file() or not parts else f"{path} ({'_'.join(parts)})"
-
-
-class _bar:
-    """A progress bar on stderr when that is a terminal; nothing otherwise."""
-
-    def __init__(self, title: str, total: int, wanted: bool) -> None:
-        self.title, self.total = title, total
-        self.wanted = wanted and total > 0 and sys.stderr.isatty()
-        self.progress: Any = None
-
-    def __enter__(self) -> Callable[[Outcome], None] | None:
-        if not self.wanted:
-            return None
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self.progress = Progress(console=Console(stderr=True))
-        self.progress.start()
-        task = self.progress.add_task(self.title, total=self.total)
-        return lambda outcome: self.progress.advance(task)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.progress is not None:
-            self.progress.stop()
