@@ -25,6 +25,7 @@ BATCH = 64  # windows asked at a time
 FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
     "top5": "top-5 accuracy",
     "cross_entropy": "cross-entropy, nats",
 }
@@ -106,6 +107,7 @@ def _ask(run: Path, info: dict[str, Any], name: str, index: LabelIndex, device: 
             "subject": [fold.subjects[i] for i in table["subject"]],
             "label": table["label"].to_numpy(),
             "answer": vocabulary[judged.pop("answer")],
+            "majority_answer": vocabulary[judged.pop("majority_answer")],
             "classes": len(vocabulary),
             **judged,
         }
@@ -127,7 +129,8 @@ def judge(logits: torch.Tensor, identity: np.ndarray, counts: np.ndarray) -> dic
     Returns
     -------
     dict
-        [n] each: `answer`, `right`, `top5`, `loss` (nats), `majority_right`, `majority_top5`, `majority_loss`.
+        [n] each: `answer`, `right`, `top5`, `loss` (nats), and the same of the frequencies: `majority_answer`,
+        `majority_right`, `majority_top5`, `majority_loss`.
     """
     known = identity >= 0
     safe = np.where(known, identity, 0)
@@ -139,14 +142,14 @@ def judge(logits: torch.Tensor, identity: np.ndarray, counts: np.ndarray) -> dic
         judged[f"{prefix}right"] = order[:, 0] == identity
         judged[f"{prefix}top5"] = (order[:, :5] == identity[:, None]).any(1)
         judged[f"{prefix}loss"] = np.where(known, -scores[np.arange(len(safe)), safe], np.nan)
-    del judged["majority_answer"]
     return judged
 
 
 def figures(answers: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Value, chance (all labels alike) and majority (the commonest training labels) of each figure.
 
-    Balanced accuracy is the mean over labels that are tested of the share that is right.
+    Balanced accuracy is the mean over labels that are tested of the share that is right; macro-F1 the mean over the same
+    labels of 2 hits / (windows with the label + answers that name it).
     """
     one = 1 / answers["classes"]
 
@@ -156,9 +159,19 @@ def figures(answers: pd.DataFrame) -> dict[str, dict[str, float]]:
     def row(value: float, chance: float, majority: float) -> dict[str, float]:
         return {"value": value, "chance": chance, "majority": majority}
 
+    def macro_f1(answer: pd.Series) -> float:
+        hits = answers["label"][answers["label"] == answer].value_counts()
+        asked, given = answers["label"].value_counts(), answer.value_counts()
+        return float(
+            (2 * hits.reindex(asked.index, fill_value=0) / (asked + given.reindex(asked.index, fill_value=0))).mean()
+        )
+
+    share = answers["label"].value_counts(normalize=True)  # answers by chance name each label alike
+    guessed = float((2 * share * one.mean() / (share + one.mean())).mean())
     return {
         "accuracy": row(answers["right"].mean(), one.mean(), answers["majority_right"].mean()),
         "balanced_accuracy": row(balanced("right"), one.mean(), balanced("majority_right")),
+        "macro_f1": row(macro_f1(answers["answer"]), guessed, macro_f1(answers["majority_answer"])),
         "top5": row(answers["top5"].mean(), (5 * one).clip(upper=1).mean(), answers["majority_top5"].mean()),
         "cross_entropy": row(
             answers["loss"].mean(), float(np.log(answers["classes"]).mean()), answers["majority_loss"].mean()
@@ -196,6 +209,8 @@ def classification_table(result: dict[str, Any]) -> tuple[str, list[str], list[l
     )
     rows = []
     for key, name in FIGURES.items():
+        if key not in result["metrics"]:  # written before this figure was added
+            continue
         figure = result["metrics"][key]
         rows.append([name, *(_text(figure[column]) for column in ("value", "majority", "chance"))])
     for entry in result["subjects"] if len(result["subjects"]) > 1 else []:

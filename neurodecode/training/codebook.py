@@ -28,7 +28,7 @@ from neurodecode.config import (
 )
 from neurodecode.config.labels import LabelSettings
 from neurodecode.errors import SettingsError
-from neurodecode.files import read_json, write_json
+from neurodecode.files import read_json, sha256_of_file, write_json
 from neurodecode.models.build import count_parameters
 from neurodecode.models.codebook.build import build_classifier, build_masked_encoder, build_quantizer, build_tokenizer
 from neurodecode.models.codebook.classifier import CodebookClassifier
@@ -40,7 +40,14 @@ from neurodecode.segments.scaling import Scalers
 from neurodecode.store.store import Store
 from neurodecode.training import run_folder
 from neurodecode.training.callbacks import MetricsTable
-from neurodecode.training.codebook_data import SubjectSource, refuse_seen_tests, strided
+from neurodecode.training.codebook_data import (
+    SubjectSource,
+    WholeIndex,
+    refuse_seen_tests,
+    strided,
+    unlabelled,
+    without_events,
+)
 from neurodecode.training.codebook_task import LOGGED, ClassifyTask, MaskedTask, StageTask, TokenizerTask
 from neurodecode.training.fit import data_device, resolve_accelerator, resolve_precision, train_task
 
@@ -82,9 +89,13 @@ def fit_codebook(
     opened = Store(store)
     chosen = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
-    if info is not None and info["finished"]:
-        return out
-    index = build_labels(opened, label_settings(settings), settings.subjects)
+    if info is not None:
+        _refuse_other_start(out, info)
+        if info["finished"]:
+            return out
+    index = _index(settings, opened)
+    if settings.start_from is not None:
+        _check_all_folds(settings, index, settings.start_from)
     device = data_device(settings, accelerator, index)
     for name in index.folds:
         folder = out / name
@@ -136,6 +147,45 @@ def label_settings(settings: CodebookTrainSettings) -> LabelSettings:
     if settings.task == "classify":
         return settings.labels
     return settings.labels.model_copy(update={"unknown": "wrong", "vocabulary": ()})
+
+
+def _index(settings: CodebookTrainSettings, store: Store) -> LabelIndex:
+    """All windows of a run; those of a cohort without events stand at regular times."""
+    labels = label_settings(settings)
+    if settings.task == "classify" or not without_events(store, labels, settings.subjects):
+        return build_labels(store, labels, settings.subjects)
+    if settings.stride is None:
+        raise SettingsError(
+            f"{store.path}: no recording has an event of kind {labels.event}, around which windows would stand; set "
+            "stride=4 to pretrain on windows every 4 s of whole recordings"
+        )
+    return unlabelled(store, labels, settings.stride, settings.subjects)
+
+
+def checkpoints(run: Path, folds: list[str]) -> dict[str, str]:
+    """SHA-256 of the best checkpoint of each fold: which training a stage began with."""
+    paths = {name: run / name / "best.ckpt" for name in folds}
+    return {name: sha256_of_file(path) for name, path in paths.items() if path.is_file()}
+
+
+def _refuse_other_start(out: Path, info: dict[str, Any]) -> None:
+    """Stop if the run that this one began with was trained anew: its figures would belong to another encoder."""
+    start = info["start_from"]
+    if start is None or "checkpoints" not in start or not (Path(start["run"]) / "run.json").is_file():
+        return
+    if checkpoints(Path(start["run"]), list(start["checkpoints"])) != start["checkpoints"]:
+        raise SettingsError(
+            f"{out}: began with {start['run']}, which has been trained anew since; give another --out, or delete {out}"
+        )
+
+
+def _check_all_folds(settings: CodebookTrainSettings, index: LabelIndex, start: Path) -> None:
+    """Ask before the first fold is trained whether the earlier run saw what any fold tests."""
+    info = run_folder.read_run(start)
+    for name in index.folds if len(index.folds) > 1 else ():
+        theirs = name if name in info["folds"] else info["folds"][0]
+        if (start / theirs / "finished.json").is_file() and (name in info["folds"] or len(info["folds"]) == 1):
+            refuse_seen_tests(_fold(settings, index, name), start, theirs, info)
 
 
 def what_next(settings: CodebookTrainSettings, run: Path) -> str:
@@ -253,7 +303,7 @@ def load_windows(run: Path, fold: str, index: LabelIndex, device: torch.device |
 def _fold(settings: CodebookTrainSettings, index: LabelIndex, name: str) -> LabelIndex:
     """Windows of a fold."""
     fold = index.fold(name)
-    return fold if settings.stride is None else strided(fold, settings.stride)
+    return fold if settings.stride is None or isinstance(index, WholeIndex) else strided(fold, settings.stride)
 
 
 def _sizes(
@@ -370,7 +420,13 @@ def _describe(
         "store": store.path.resolve().as_posix(),
         "store_sha256s": {r.name: r.sha256_signal for r in index.recordings},
         "simulated": any(r.simulated for r in index.recordings),
-        "start_from": None if start is None else {"run": start.run.as_posix(), "task": start.settings.task},
+        "start_from": None
+        if start is None
+        else {
+            "run": start.run.as_posix(),
+            "task": start.settings.task,
+            "checkpoints": checkpoints(start.run, start.info["folds"]),
+        },
         "sizes": sizes,
         "subjects": index.subjects,
         "recordings": [r.name for r in index.recordings],

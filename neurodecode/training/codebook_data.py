@@ -6,7 +6,7 @@ columns are the channels of each window's subject, as the networks read them, [B
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,13 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
+from neurodecode.config.labels import LabelSettings
 from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
 from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.labels import NEAR, UNKNOWN, LabelIndex, audit_labels
+from neurodecode.store.store import Store
+
+VALID = 0.1  # share of each recording, at its end, that validates where no event tells runs apart
 
 
 class SubjectSource:
@@ -91,15 +95,110 @@ def strided(index: LabelIndex, stride: float) -> LabelIndex:
     """
     taken = index.table[index.table["split"] != ""]
     side = dict(zip(zip(taken["subject"], taken["run"]), taken["split"]))
+    table, counts = _whole_recordings(index, stride)
+    places = zip(table["subject"], table["run"])
+    table["split"] = [side.get(place, "train") for place in places]
+    chosen = replace(index, table=table, counts=counts, vocabulary=[])
+    _refuse_empty(chosen, stride)
+    chosen.audit = audit_labels(chosen)
+    return chosen
+
+
+@dataclass
+class WholeIndex(LabelIndex):
+    """Windows at regular times of recordings without events: one fold, whose sides are times, not runs."""
+
+    def fold(self, name: str) -> LabelIndex:
+        """The only fold.
+
+        Raises
+        ------
+        NeurodecodeError
+            If another is asked for.
+        """
+        if name not in self.folds:
+            raise NeurodecodeError(f"there is no {name}; there are {', '.join(self.folds)}")
+        return self
+
+    def summary(self) -> dict[str, Any]:
+        """As of any index; the rule is `time`."""
+        return super().summary() | {"rule": "time"}
+
+
+def without_events(store: Store, settings: LabelSettings, subjects: tuple[str, ...] = ()) -> bool:
+    """Whether no recording of the subjects has an event of the kind that windows would stand around."""
+    chosen = [r for r in store.recordings if not subjects or r.subject in subjects]
+    return bool(chosen) and not any((r.events["kind"] == settings.event).any() for r in chosen)
+
+
+def unlabelled(store: Store, settings: LabelSettings, stride: float, subjects: tuple[str, ...] = ()) -> WholeIndex:
+    """Windows at regular times of recordings in which nothing is marked, for pretraining (rest, sleep).
+
+    The last tenth of each recording validates, all before it trains, windows across the border are left out: nothing can be
+    classified in such a cohort, so no run is kept for a test.
+
+    Parameters
+    ----------
+    store
+        Of the cohort.
+    settings
+        Window, scaling and columns.
+    stride
+        Between starts, s.
+    subjects
+        Only these; empty takes all.
+
+    Raises
+    ------
+    NeurodecodeError
+        If sampling rates differ, or a side is empty.
+    """
+    recordings = [r for r in store.recordings if not subjects or r.subject in subjects]
+    rates = sorted({float(r.sfreq) for r in recordings})
+    if len(rates) != 1:
+        raise NeurodecodeError(f"{store.path}: recordings at {rates} Hz; preprocess all of them with one sfreq")
+    window = settings.window
+    index = WholeIndex(
+        table=pd.DataFrame(),
+        settings=settings.segments(),
+        n_times=round((window.tmax - window.tmin) * rates[0]) + int(window.closed),
+        sfreq=rates[0],
+        recordings=recordings,
+        subjects=sorted({r.subject for r in recordings}),
+        stimuli=[""],
+        contents=[""],
+        blocks=[],
+        counts={},
+        folds=["fold-0"],
+        fold_name="fold-0",
+        labels=settings,
+    )
+    table, counts = _whole_recordings(index, stride)
+    lengths = np.array([recording.n_samples for recording in recordings])
+    border = np.round((1 - VALID) * lengths).astype(int)[table["recording"].to_numpy(int)]
+    start = table["start"].to_numpy(int)
+    sides = np.where(start + index.n_times <= border, "train", np.where(start >= border, "valid", ""))
+    across = int((sides == "").sum())
+    if across:
+        counts = counts | {"strided window lies across the border of training and validation": across}
+    chosen = replace(index, table=table.assign(split=sides)[sides != ""].reset_index(drop=True), counts=counts)
+    _refuse_empty(chosen, stride)
+    chosen.audit = {"sides": "times", "windows_across": across, "windows_compared": len(chosen.table)}
+    return chosen
+
+
+def _whole_recordings(index: LabelIndex, stride: float) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Rows at regular times of all recordings, without a side, and counts of what was not taken."""
     step, n_times = max(1, round(stride * index.sfreq)), index.n_times
-    counts = {"strided window overlaps a bad span": 0}
+    reason = "strided window overlaps a bad span"
+    counts = {reason: 0}
     parts = []
     for number, recording in enumerate(index.recordings):
         start = np.arange(0, recording.n_samples - n_times + 1, step)
         bad = np.zeros(len(start), bool)
         for begin, end in np.asarray(recording.bad_spans, float).reshape(-1, 2) * index.sfreq:
             bad |= (start < end - NEAR) & (start + n_times > begin + NEAR)
-        counts["strided window overlaps a bad span"] += int(bad.sum())
+        counts[reason] += int(bad.sum())
         start = start[~bad]
         subject, run = index.subjects.index(recording.subject), recording.run or recording.name
         parts.append(
@@ -118,20 +217,19 @@ def strided(index: LabelIndex, stride: float) -> LabelIndex:
                     "block": 0,
                     "run": run,
                     "anchors": "train",
-                    "split": side.get((subject, run), "train"),
                 }
             )
         )
-    counts = {reason: n for reason, n in counts.items() if n}
-    chosen = replace(index, table=pd.concat(parts, ignore_index=True), counts=counts, vocabulary=[])
-    empty = [name for name in ("train", "valid") if not len(chosen.rows(name))]
+    return pd.concat(parts, ignore_index=True), {reason: n for reason, n in counts.items() if n}
+
+
+def _refuse_empty(index: LabelIndex, stride: float) -> None:
+    empty = [name for name in ("train", "valid") if not len(index.rows(name))]
     if empty:
         raise NeurodecodeError(
             f"{index.fold_name}: no window is left for {' and '.join(empty)} with stride {stride:g} s and windows of "
-            f"{n_times / index.sfreq:g} s (not taken: {counts}); take shorter windows"
+            f"{index.n_times / index.sfreq:g} s (not taken: {index.counts}); take shorter windows"
         )
-    chosen.audit = audit_labels(chosen)
-    return chosen
 
 
 def _channels(source: BatchSource, subject: str) -> tuple[np.ndarray, list[str]]:
@@ -178,7 +276,13 @@ def refuse_seen_tests(index: LabelIndex, start: Path, fold: str, info: dict[str,
         last = np.searchsorted(begins, mine + index.n_times / index.sfreq - grain)
         if (last > first).any():
             at = mine[np.flatnonzero(last > first)[0]]
+            advice = "give both runs the same labels.split"
+            if len(index.folds) > 1 and len(info["folds"]) == 1:
+                advice = (
+                    f"pretrain fold by fold too, with --set labels.split.rule={index.labels.split.rule} for the tokenizer "
+                    "and the masked stage, or set labels.split.rule=run here"
+                )
             raise LeakageError(
                 f"start_from: {start} was trained on second {at:.2f} of {recording.name}, which {index.fold_name} tests "
-                "here; give both runs the same labels.split"
+                f"here; {advice}"
             )

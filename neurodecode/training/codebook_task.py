@@ -1,7 +1,8 @@
 """The Lightning side of the three codebook stages: which loss, which optimiser, what is logged.
 
-Logged an epoch in all of them: `train_loss`, `valid_loss`. Tokenizer: `valid_reconstruction` (1 for a silent answer to
-standardised signals), and of the codes that training hit in the epoch `usage` (share of the table) and `perplexity`.
+Logged an epoch in all of them: `train_loss`, `valid_loss`. Tokenizer: `valid_reconstruction` beside `valid_zero`, the error of
+a silent answer (1 for standardised signals), and `valid_mean`, that of each channel's mean in the window, and of the codes that
+training hit in the epoch `usage` (share of the table) and `perplexity`.
 Masked: `valid_accuracy` beside `valid_majority`, the share of the most frequent code. Classify: `valid_accuracy`.
 """
 
@@ -27,7 +28,7 @@ from neurodecode.segments.labels import UNKNOWN
 from neurodecode.training.data import seed_of
 
 LOGGED = {
-    "tokenizer": ("valid_reconstruction", "usage", "perplexity"),
+    "tokenizer": ("valid_reconstruction", "valid_zero", "valid_mean", "usage", "perplexity"),
     "masked": ("valid_accuracy", "valid_majority"),
     "classify": ("valid_accuracy",),
 }
@@ -113,16 +114,25 @@ class TokenizerTask(StageTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch."""
-        losses, codes = self._losses(batch)
+        losses, codes, _ = self._losses(batch)
         for group, hits in enumerate(self._hits):
             hits += torch.bincount(codes[..., group].flatten(), minlength=len(hits))
         self.record(batch, train_loss=losses.total)
         return losses.total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and its visible part."""
-        losses, _ = self._losses(batch)
-        self.record(batch, valid_loss=losses.total, valid_reconstruction=losses.reconstruction)
+        """Loss, its visible part, and that part of two answers that know no code."""
+        losses, _, present = self._losses(batch)
+        signal, nothing = batch.signal, losses.total.new_zeros(())
+        silent, mean = torch.zeros_like(signal), signal.mean(2, keepdim=True).expand_as(signal)
+        numbers = 1  # of the quantizer, whose loss is not asked here
+        self.record(
+            batch,
+            valid_loss=losses.total,
+            valid_reconstruction=losses.reconstruction,
+            valid_zero=self.objective(silent, signal, nothing, present, numbers).reconstruction,
+            valid_mean=self.objective(mean, signal, nothing, present, numbers).reconstruction,
+        )
 
     def on_validation_epoch_end(self) -> None:
         """How much of the table this epoch's training used, mean over tables."""
@@ -131,13 +141,14 @@ class TokenizerTask(StageTask):
         usage, perplexity = zip(*(spread(hits) for hits in self._hits))
         self.log_dict({"usage": torch.stack(usage).mean(), "perplexity": torch.stack(perplexity).mean()})
 
-    def _losses(self, batch: Batch) -> tuple[TokenizerLosses, torch.Tensor]:
+    def _losses(self, batch: Batch) -> tuple[TokenizerLosses, torch.Tensor, torch.Tensor]:
+        """Losses, codes [B, N, G], and which channels are there [B, C]."""
         model, subject = self.tokenizer[0], self.subject(batch)
         found = model(batch.signal, subject)
         present = model.present(subject, len(batch)).to(batch.signal.device)
         numbers = found.codes.shape[1] * model.bottleneck.quantizer.dimension
         losses = self.objective(found.reconstruction, batch.signal, found.quantizer_loss, present, numbers)
-        return losses, found.codes
+        return losses, found.codes, present
 
 
 class MaskedTask(StageTask):

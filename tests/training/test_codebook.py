@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import lightning as L
@@ -370,14 +371,79 @@ def test_answers_are_judged_beside_the_training_labels_frequencies() -> None:
     assert judged["majority_right"].tolist() == [False, True, False, False]
     assert np.isnan(judged["loss"]).tolist() == [False, False, False, True]
     assert judged["majority_loss"][1] == pytest.approx(-np.log(9 / 13))
-    judged.pop("answer")
-    table = pd.DataFrame({"label": ["a", "a", "c", "x"], "classes": 3, **judged})
+    names = np.array(["a", "b", "c"])
+    named = {key: names[judged.pop(key)] for key in ("answer", "majority_answer")}
+    table = pd.DataFrame({"label": ["a", "a", "c", "x"], "classes": 3, **named, **judged})
     found = figures(table)
     assert found["accuracy"]["value"] == 0.5
     assert found["balanced_accuracy"]["value"] == pytest.approx((0.5 + 1 + 0) / 3)
     assert found["cross_entropy"]["value"] == pytest.approx(np.nanmean(judged["loss"]))
+    # answers a, a, c, a of labels a, a, c, x
+    assert found["macro_f1"]["value"] == pytest.approx((2 * 2 / (2 + 3) + 1 + 0) / 3)
+    assert found["macro_f1"]["majority"] == 0  # names b, which is never asked
+    assert found["macro_f1"]["chance"] == pytest.approx(
+        (2 * 0.5 / 3 / (0.5 + 1 / 3) + 2 * (2 * 0.25 / 3 / (0.25 + 1 / 3))) / 3
+    )
 
 
 def test_words_of_the_cohort_are_balanced() -> None:
     labels = cohort(NAMES).recordings[0].events["label"]
     assert labels.value_counts().to_dict() == dict.fromkeys(WORDS, 8)
+
+
+def rest(seconds: int = 30):
+    """Two recordings of one subject in which nothing is marked."""
+    store = cohort(NAMES)
+    store.recordings = store.recordings[:2]
+    for recording in store.recordings:
+        recording.events = recording.events.iloc[:0]
+        recording.signal = recording.signal[:, : seconds * 100]
+    return store
+
+
+def test_recordings_without_events_can_be_pretrained_on_and_their_ends_validate(tmp_path) -> None:
+    short = ("training.epochs=1", "stride=0.3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codebook, "Store", lambda path: rest(20))
+        run = fit_codebook(settings("tokenizer", *short), Path("x"), tmp_path / "run", progress=False)
+        second = fit_codebook(
+            settings("masked", *short, f"start_from={run}"), Path("x"), tmp_path / "masked", progress=False
+        )
+        with pytest.raises(SettingsError, match="no recording has an event of kind word.*set stride=4"):
+            fit_codebook(settings("tokenizer"), Path("x"), tmp_path / "none", progress=False)
+    table = pd.read_csv(run / "fold-0" / "windows.csv.gz")
+    for _, rows_of in table.groupby("recording"):
+        sides = rows_of.groupby("split")["start"]
+        assert set(rows_of["split"]) == {"train", "valid"}
+        assert sides.max()["train"] + 60 <= 1800 <= sides.min()["valid"]  # samples of 2000: no sample on both sides
+    split = read_json(second / "run.json")["split"]
+    assert (split["rule"], split["counts"]["test"]) == ("time", 0)
+    assert split["dropped"] == {"strided window lies across the border of training and validation": 2}
+
+
+def test_a_classifier_of_every_run_starts_from_pretraining_fold_by_fold_or_is_told_how(tmp_path, tokenizer) -> None:
+    every = ("training.epochs=1", "labels.split.rule=leave-one-run-out")
+    with pytest.raises(LeakageError, match="fold by fold too, with --set labels.split.rule=leave-one-run-out"):
+        train("classify", tmp_path / "refused", *every, f"start_from={tokenizer}")
+    assert not (tmp_path / "refused").exists()  # said before any fold was trained
+    first = train("tokenizer", tmp_path / "tokenizer", *every)
+    run = train("classify", tmp_path / "words", *every, f"start_from={first}")
+    assert read_json(run / "evaluation" / "test.json")["n_windows"] == 4 * 32
+    assert set(read_json(run / "run.json")["start_from"]["checkpoints"]) == {f"fold-{k}" for k in (1, 2, 3, 4)}
+
+
+def test_a_run_whose_start_was_trained_anew_is_refused(tmp_path) -> None:
+    first = train("tokenizer", tmp_path / "tokenizer", "training.epochs=1")
+    train("classify", tmp_path / "words", "training.epochs=1", f"start_from={first}")
+    shutil.rmtree(first)
+    train("tokenizer", first, "training.epochs=1", "seed=2")
+    with pytest.raises(SettingsError, match="trained anew since"):
+        train("classify", tmp_path / "words", "training.epochs=1", f"start_from={first}")
+
+
+def test_a_reconstruction_stands_beside_a_silent_answer_and_the_mean(tokenizer) -> None:
+    zero, mean = column(tokenizer, "valid_zero"), column(tokenizer, "valid_mean")
+    assert zero[0] == pytest.approx(1, abs=0.2)  # standardised by training windows
+    assert zero == [zero[0]] * len(zero)
+    assert 0.5 * zero[0] < mean[0] < zero[0]
+    assert column(tokenizer, "valid_reconstruction")[-1] < mean[0]
