@@ -85,8 +85,8 @@ class SplitSettings(Settings):
 class ScalingSettings(Settings):
     """Scalers are fitted on training windows only and applied per batch."""
 
-    scope: Literal["recording", "session", "subject"] = "recording"
-    """Whose training windows give a recording's centre and scale (paper: recording)."""
+    scope: Literal["recording", "session", "subject", "cohort"] = "recording"
+    """Whose training windows give a recording's centre and scale (paper: recording); cohort: all, for people held out."""
     brain: Literal["robust", "standard", "none"] = "robust"
     """robust: median and interquartile range; standard: mean and standard deviation."""
     clamp: PositiveFloat | None = 20.0

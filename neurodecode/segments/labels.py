@@ -7,8 +7,9 @@ Every event that gave no window is counted under a reason. No signal is read her
     batch = index.source(fit=True)[index.rows("train")[:32]]      # batch.signal [32, C, T], batch.identity [32]
 
 Labels are numbered by the training windows of a fold alone, or by a vocabulary that is given. The splits are each subject's
-own. The rule `paper` is the one of the released code of Du-IN (Zheng et al. 2024) with two departures: runs are sorted where
-the code takes the order of the file system, and the split is repeatable, since its chance depends on names and seed only.
+own, except that the rule `subjects` holds out whole people. The rule `paper` is the one of the released code of Du-IN (Zheng
+et al. 2024) with two departures: runs are sorted where the code takes the order of the file system, and the split is
+repeatable, since its chance depends on names and seed only.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ class LabelIndex(WindowIndex):
         """
         if name not in self.folds:
             raise NeurodecodeError(f"there is no {name}; there are {', '.join(self.folds)}")
-        split = _sides(self.table, self.recordings, self.labels, name.removeprefix("fold-"))
+        split = _sides(self.table, self.recordings, self.subjects, self.labels, name.removeprefix("fold-"))
         known = sorted(set(self.table["label"][split == "train"]))
         if not known:  # said before anything is called unknown
             raise NeurodecodeError(
                 f"{name}: no window is left for train ({len(split)} windows in all, not taken: {self.counts}); split by run "
-                "needs three runs of a subject: record more, or use rule paper"
+                "needs three runs of a subject: record more, or use rule paper or subjects"
             )
         vocabulary = list(self.labels.vocabulary) or known
         outside = sorted(set(known) - set(vocabulary))
@@ -241,6 +242,15 @@ def _runs_of(table: pd.DataFrame, subject: int) -> list[str]:
 
 
 def _folds(store: Store, recordings: list[StoredRecording], settings: LabelSettings) -> list[str]:
+    if settings.split.rule == "subjects":
+        people = sorted({r.subject for r in recordings}, key=natural_key)
+        parts = settings.split.parts or len(people)
+        if len(people) < max(3, parts):
+            raise NeurodecodeError(
+                f"{store.path}: {len(people)} subjects cannot be dealt into {max(3, parts)} parts (train, validate, test); "
+                "use a split by run"
+            )
+        return [f"fold-{part}" for part in range(parts)]
     if settings.split.rule != "leave-one-run-out":
         return ["fold-0"]
     runs = sorted({r.run or r.name for r in recordings}, key=natural_key)
@@ -251,10 +261,26 @@ def _folds(store: Store, recordings: list[StoredRecording], settings: LabelSetti
     return [f"fold-{run}" for run in runs]
 
 
-def _sides(table: pd.DataFrame, recordings: list[StoredRecording], settings: LabelSettings, fold: str) -> np.ndarray:
-    """`train`, `valid` or `test` for every row, each subject by itself."""
+def parts_of_subjects(subjects: list[str], parts: int | None, seed: int) -> list[list[str]]:
+    """People dealt into parts: in natural order with one person a part, else by a chance that depends on names and seed."""
+    if parts is None:
+        return [[name] for name in sorted(subjects, key=natural_key)]
+    order = sorted(subjects, key=lambda name: (_draw(f"{seed}|subject|{name}"), name))
+    return [order[part::parts] for part in range(parts)]
+
+
+def _sides(
+    table: pd.DataFrame, recordings: list[StoredRecording], subjects: list[str], settings: LabelSettings, fold: str
+) -> np.ndarray:
+    """`train`, `valid` or `test` for every row: each subject by itself, or whole subjects."""
     sides = np.full(len(table), "train", dtype=object)
     split = settings.split
+    if split.rule == "subjects":
+        dealt = parts_of_subjects(subjects, split.parts, split.seed)
+        part, owner = int(fold), np.array(subjects, object)[table["subject"].to_numpy()]
+        sides[np.isin(owner, dealt[(part + 1) % len(dealt)])] = "valid"
+        sides[np.isin(owner, dealt[part])] = "test"
+        return sides
     runs = table["run"].to_numpy()
     unknown = sorted({*split.test_runs, *split.valid_runs} - set(runs), key=natural_key)
     if unknown:
@@ -304,7 +330,8 @@ def audit_labels(index: LabelIndex) -> dict[str, Any]:
     """Check one fold: no trial, and no sample of a recording, stands on two sides.
 
     Asked of the windows themselves: is an event in windows of two sides; do windows of two sides of one recording share
-    samples; do recordings with one and the same signal stand on two sides; did a run of a subject, unless the rule says so.
+    samples; do recordings with one and the same signal stand on two sides; did a run of a subject, unless the rule says so;
+    did a person, where people are held out.
 
     Returns
     -------
@@ -350,6 +377,12 @@ def audit_labels(index: LabelIndex) -> dict[str, Any]:
         raise LeakageError(
             f"{index.fold_name}: run {run} of {index.subjects[subject]} stands on two sides; the rule "
             f"{index.labels.split.rule} must not cut through a run"
+        )
+    people = table.groupby("subject", sort=True)["split"].nunique()
+    if index.labels.split.rule == "subjects" and (people > 1).any():
+        raise LeakageError(
+            f"{index.fold_name}: {index.subjects[people[people > 1].index[0]]} stands on two sides; the rule subjects must "
+            "hold out whole people"
         )
     return {
         "trials_shared": 0,

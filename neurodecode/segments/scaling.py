@@ -78,7 +78,7 @@ class Scalers:
         Raises
         ------
         NeurodecodeError
-            If a recording's scope (recording, session or subject) has no training window.
+            If a recording's scope (recording, session, subject or cohort) has no training window.
         """
         settings: ScalingSettings = source.index.settings.scaling
         table = source.index.table
@@ -97,7 +97,7 @@ class Scalers:
             if not len(rows):
                 raise NeurodecodeError(
                     f"{recordings[members[0]].name}: no training window in its {settings.scope}, so nothing to "
-                    "scale it by; set segments.scaling.scope to session or subject"
+                    "scale it by; set segments.scaling.scope to session, subject or cohort"
                 )
             rows = np.sort(generator.permutation(rows)[: settings.fit_windows])
             middle, spread = _statistics(source, rows, settings.brain)
@@ -119,6 +119,8 @@ class Scalers:
 
 
 def _scope(recording: Any, scope: str) -> tuple[str, ...]:
+    if scope == "cohort":
+        return ()
     if scope == "subject":
         return (recording.subject,)
     return (recording.subject, recording.session) if scope == "session" else (recording.name,)

@@ -320,3 +320,75 @@ def test_two_runs_are_too_few() -> None:
         built(store, unknown="drop").fold("fold-0")
     with pytest.raises(NeurodecodeError, match="leave-one-run-out needs at least 3 runs"):
         built(store, split={"rule": "leave-one-run-out"})
+
+
+COHORT = {"scope": "cohort", "brain": "standard", "feature": "none"}
+
+
+def people(number: int, runs: int = 2) -> FakeStore:
+    return FakeStore([run(f"{s:02d}", r, WORDS * 2) for s in range(number) for r in range(1, runs + 1)], {})
+
+
+def test_whole_people_are_held_out_each_tested_once() -> None:
+    index = built(people(5), split={"rule": "subjects"}, scaling=COHORT)
+    assert index.folds == [f"fold-{k}" for k in range(5)]
+    tested = []
+    for name in index.folds:
+        fold = index.fold(name)
+        sides = {side: set(fold.table["subject"].iloc[fold.rows(side)]) for side in ("train", "valid", "test")}
+        assert [len(sides[side]) for side in ("train", "valid", "test")] == [3, 1, 1]
+        assert len(sides["train"] | sides["valid"] | sides["test"]) == 5
+        assert fold.summary()["counts"] == {"train": 36, "valid": 12, "test": 12}
+        tested += sides["test"]
+    assert sorted(tested) == [0, 1, 2, 3, 4]
+
+
+def test_people_are_dealt_into_parts_whatever_the_order_of_recordings() -> None:
+    def tested(store: FakeStore, seed: int) -> list[set[str]]:
+        index = built(store, split={"rule": "subjects", "parts": 3, "seed": seed}, scaling=COHORT)
+        folds = [index.fold(name) for name in index.folds]
+        return [{index.subjects[s] for s in f.table["subject"].iloc[f.rows("test")]} for f in folds]
+
+    store = people(7)
+    dealt = tested(store, 1)
+    assert sorted(map(len, dealt)) == [2, 2, 3]
+    assert set.union(*dealt) == {f"{s:02d}" for s in range(7)}
+    assert tested(FakeStore(store.recordings[::-1], {}), 1) == dealt
+    assert any(tested(store, seed) != dealt for seed in (2, 3, 4))
+
+
+def test_a_person_on_two_sides_is_found() -> None:
+    index = built(people(4), split={"rule": "subjects"}, scaling=COHORT).fold("fold-0")
+    split = index.table["split"].to_numpy().copy()
+    split[(index.table["subject"] == 0) & (index.table["run"] == "2")] = "train"
+    with pytest.raises(
+        LeakageError, match="fold-0: 00 stands on two sides; the rule subjects must hold out whole people"
+    ):
+        audit_labels(replace(index, table=index.table.assign(split=split)))
+
+
+def test_held_out_people_are_scaled_by_the_people_of_training() -> None:
+    store = people(4)
+    before = built(store, split={"rule": "subjects"}, scaling=COHORT).fold("fold-0").source(fit=True).scalers
+    for recording in store.recordings:
+        if recording.subject in ("00", "01"):  # tested, validates
+            recording.signal = 3 * recording.signal
+    after = built(store, split={"rule": "subjects"}, scaling=COHORT).fold("fold-0").source(fit=True).scalers
+    assert before is not None
+    assert after is not None
+    np.testing.assert_array_equal(before.center.numpy(), after.center.numpy())
+    np.testing.assert_array_equal(before.scale.numpy(), after.scale.numpy())
+    assert (before.center == before.center[0]).all()
+
+
+def test_splits_of_people_that_cannot_be_are_refused() -> None:
+    with pytest.raises(
+        SettingsError, match="scaling.scope is subject, but by split.rule subjects .* set scaling.scope to"
+    ):
+        settings(split={"rule": "subjects"})
+    with pytest.raises(SettingsError, match="parts belongs to rule subjects, not to rule run"):
+        settings(split={"parts": 3})
+    with pytest.raises(NeurodecodeError, match="2 subjects cannot be dealt into 3 parts"):
+        built(people(2), split={"rule": "subjects"}, scaling=COHORT)
+    with pytest.raises(NeurodecodeError, match="4 subjects cannot be dealt into 5 parts"):
+        built(people(4), split={"rule": "subjects", "parts": 5}, scaling=COHORT)
