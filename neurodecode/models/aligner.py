@@ -215,7 +215,7 @@ class Aligner(nn.Module):
         reference = next(self.parameters())
         with torch.autocast(reference.device.type, enabled=False):
             if self.attention is not None:
-                maps = self.attention.weights()  # [U, O, C]
+                maps = self.attention.weights().to(reference.dtype)  # [U, O, C]
             else:
                 maps = torch.eye(self.n_chans, device=reference.device, dtype=reference.dtype)[None]  # [1, C, C]
             bias = maps.new_zeros(maps.shape[1])

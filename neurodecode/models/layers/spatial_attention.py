@@ -135,17 +135,18 @@ class SpatialAttention(nn.Module):
         """Attention weights of the distinct layouts (or of those `chosen`), [U, O, C]; each row sums to 1."""
         basis = self.basis if chosen is None else self.basis[chosen]
         allowed = self.allowed(chosen)
-        # float32 also under autocast: sums over 2048 products decide a softmax, and it is one product a layout
+        # at least float32, also under autocast: sums over 2048 products decide a softmax, and it is one product a layout
+        dtype = torch.promote_types(self.heads.dtype, torch.float32)
         with torch.autocast(basis.device.type, enabled=False):
-            scores = self.heads.float() @ basis.transpose(1, 2)  # [O, 2K²] x [U, 2K², C] -> [U, O, C]
+            scores = self.heads.to(dtype) @ basis.to(dtype).transpose(1, 2)  # [O, 2K²] x [U, 2K², C] -> [U, O, C]
             return scores.masked_fill(~allowed[:, None], -math.inf).softmax(-1)
 
     def forward(self, x: torch.Tensor, layout: torch.Tensor) -> torch.Tensor:
         """[B, C, T] and [B] -> [B, O, T]."""
         row = self.distinct[layout]  # [B]
         if self.n_layouts == 1:
-            return torch.matmul(self.weights().expand(len(x), -1, -1), x)
+            return torch.matmul(self.weights().to(x.dtype).expand(len(x), -1, -1), x)
         if self.n_layouts > len(x):  # many layouts (every sEEG implant is one): only those in the batch
             chosen, row = torch.unique(row, return_inverse=True)
-            return torch.bmm(self.weights(chosen)[row], x)
-        return torch.bmm(self.weights()[row], x)
+            return torch.bmm(self.weights(chosen)[row].to(x.dtype), x)
+        return torch.bmm(self.weights()[row].to(x.dtype), x)
