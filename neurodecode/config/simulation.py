@@ -46,6 +46,10 @@ class SimulationSettings(Settings):
     """Mains frequency added, Hz."""
     artefacts: PositiveFloat | None = None
     """Large artefacts a minute (none: no artefacts)."""
+    artefact_size: PositiveFloat = 25.0
+    """Largest peak of an artefact over the background; of a real electrode that pops or a squid that jumps: hundreds."""
+    movement: float = Field(0.0, ge=0)
+    """The head (meg) or the cap (eeg) moves from run to run of one subject by about this, m; files state the first place."""
     bad_channels: int = Field(0, ge=0)
     """Channels of each subject that are flat, and marked bad in channels.tsv."""
     seed: int = Field(0, ge=0)
@@ -60,6 +64,8 @@ class SimulationSettings(Settings):
             )
         if self.bad_channels > self.channels // 2:
             raise ValueError(f"bad_channels ({self.bad_channels}) may be at most half of channels ({self.channels})")
+        if self.movement and (self.modality == "seeg" or self.background is not None):
+            raise ValueError("movement must be 0 for seeg (contacts stay where they are) and with a real background")
         if self.modality == "seeg" and self.sfreq != round(self.sfreq):
             raise ValueError(f"sfreq ({self.sfreq:g} Hz) must be a whole number for seeg: EDF holds whole seconds")
         return self

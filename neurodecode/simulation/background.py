@@ -203,16 +203,24 @@ def add_line(signal: np.ndarray, frequency: float, sfreq: float, rng: np.random.
 
 
 def add_artefacts(
-    signal: np.ndarray, per_minute: float, sensors: Sensors, sfreq: float, rng: np.random.Generator
+    signal: np.ndarray,
+    per_minute: float,
+    sensors: Sensors,
+    sfreq: float,
+    rng: np.random.Generator,
+    largest: float = ARTEFACT_SIZE,
 ) -> list[tuple[float, float]]:
-    """Add large slow deflections in place, strongest at the front; (onset, duration) in s of each."""
+    """Add large slow deflections in place, strongest at the front; (onset, duration) in s of each.
+
+    `largest` is the highest peak over the background.
+    """
     count = rng.poisson(per_minute * signal.shape[1] / sfreq / 60)
     front = np.exp(-0.5 * ((sensors.positions[:, 1] - sensors.positions[:, 1].max()) / 0.04) ** 2)
     spans = []
     for onset in np.sort(rng.uniform(0, signal.shape[1] / sfreq - 1.0, count)):
         n = int(rng.uniform(0.3, 0.9) * sfreq)
         start = int(onset * sfreq)
-        size = ARTEFACT_SIZE * sensors.level * rng.uniform(0.4, 1.0) * rng.choice([-1.0, 1.0])
+        size = largest * sensors.level * rng.uniform(0.4, 1.0) * rng.choice([-1.0, 1.0])
         signal[:, start : start + n] += size * np.outer(front, tukey(n, 1.0))
         spans.append((start / sfreq, n / sfreq))
     return spans

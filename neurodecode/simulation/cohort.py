@@ -8,7 +8,7 @@ has the same heads, orders and backgrounds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from neurodecode.simulation.speech import Speech, load_speech
 
 BAND = (0.5, 20.0)  # Hz, in which `snr` and `linear` are defined
 GAP = (1.0, 2.0)  # s of silence before, between and (beside the response's tail) after stories
-SENSORS, ORDER, BACKGROUND, LINE, ARTEFACTS, BADS, LATENCY = range(7)  # random streams
+SENSORS, ORDER, BACKGROUND, LINE, ARTEFACTS, BADS, LATENCY, MOVEMENT = range(8)  # random streams
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Subject:
         Response over background at the best channel, as `SimulationSettings.snr` defines it, and that channel's name.
     power
         [2], of the linear and of the phone part in `BAND`, summed over channels, V^2 or T^2.
+    moved
+        Sensors of the second run and those after it, if the head moves between runs; empty: `sensors` serve all runs.
     """
 
     number: int
@@ -81,6 +83,7 @@ class Subject:
     snr: float = 0.0
     best: str = ""
     power: tuple[float, float] = (0.0, 0.0)
+    moved: tuple[Sensors, ...] = ()
 
     @property
     def label(self) -> str:
@@ -91,6 +94,13 @@ class Subject:
     def good(self) -> np.ndarray:
         """[channels], False where flat."""
         return np.array([name not in self.bad for name in self.sensors.info["ch_names"]])
+
+    def at(self, run: int, sfreq: float) -> Subject:
+        """The subject as he sits in a run: with the sensors, and the background, of that run."""
+        if not self.moved or run == 0:
+            return self
+        sensors = self.moved[run - 1]
+        return replace(self, sensors=sensors, spectrum=coloured_spectrum(sensors, sfreq))
 
     def speech(self) -> list[Speech]:
         """Stories in the order in which they are heard."""
@@ -125,14 +135,15 @@ class Cohort:
             backgrounds = lengthened(self.recorded, total, sfreq, surrogate_first=subject.number > 0, rng=rng)
         start = 0
         for number, run in enumerate(subject.runs):
+            here = subject.moved[number - 1] if subject.moved and number else subject.sensors
             if backgrounds is None:
                 rng = self.rng(BACKGROUND, subject.number, number)
-                signal = coloured(subject.sensors, run.n_samples, sfreq, rng).astype(np.float64)
+                signal = coloured(here, run.n_samples, sfreq, rng).astype(np.float64)
             else:
                 signal = backgrounds[:, start : start + run.n_samples]
             start += run.n_samples
             for placed in run.stories if any(subject.weights) else ():
-                response = subject.sensors.gain @ sum(self.sources(subject, placed.speech))
+                response = here.gain @ sum(self.sources(subject, placed.speech))
                 signal[:, placed.sample : placed.sample + response.shape[1]] += response
             yield run, signal
 
@@ -144,7 +155,7 @@ class Cohort:
         if settings.artefacts:
             rng = self.rng(ARTEFACTS, subject.number, number)
             self.artefacts[subject.number, number] = add_artefacts(
-                signal, settings.artefacts, subject.sensors, settings.sfreq, rng
+                signal, settings.artefacts, subject.sensors, settings.sfreq, rng, settings.artefact_size
             )
         signal[~subject.good] = 0.0
 
@@ -179,6 +190,11 @@ def plan_cohort(settings: SimulationSettings) -> Cohort:
                 tuple(sensors.info["ch_names"][i] for i in sorted(bad)),
             )
         )
+        if settings.movement:
+            later = range(1, len(cohort.subjects[-1].runs))
+            cohort.subjects[-1].moved = tuple(
+                make_sensors(settings, cohort.rng(SENSORS, number), cohort.rng(MOVEMENT, number, run)) for run in later
+            )
     weigh(cohort)
     return cohort
 

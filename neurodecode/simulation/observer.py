@@ -67,6 +67,8 @@ class Observer:
     def observe(self, subject: Subject, run: Run, signal: np.ndarray) -> None:
         """Rank the candidates heard in one run; `signal` [channels, samples], V or T."""
         sfreq = self.cohort.settings.sfreq
+        if subject.moved:  # what was prepared is of another place of the head
+            self.prepare(subject.at(subject.runs.index(run), sfreq))
         spectrum = np.fft.rfft(signal[subject.good], axis=1)
         for placed in run.stories:
             mine = [i for i, (name, _) in enumerate(self.candidates) if name == placed.speech.name]

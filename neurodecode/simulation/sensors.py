@@ -67,8 +67,12 @@ class Sensors:
     shafts: list[str] = field(default_factory=list)
 
 
-def make_sensors(settings: SimulationSettings, rng: np.random.Generator) -> Sensors:
+def make_sensors(
+    settings: SimulationSettings, rng: np.random.Generator, moved: np.random.Generator | None = None
+) -> Sensors:
     """Place one subject's sensors and compute what they see.
+
+    With `moved`, after the head or the cap has moved by about `settings.movement`; all else that `rng` draws stays.
 
     Between subjects differ: the position of the head in the helmet (or of the cap, or of the shafts), the orientation
     of each source, the sign of each hemisphere's sources (folding), source strengths and sensor gains.
@@ -80,7 +84,7 @@ def make_sensors(settings: SimulationSettings, rng: np.random.Generator) -> Sens
         strength *= np.repeat(rng.choice([-1.0, 1.0], size=2, p=[0.2, 0.8]), len(positions) // 2)
     sensor_gain = np.exp(0.3 * settings.gain_spread * rng.standard_normal(settings.channels))
     build = {"meg": _meg, "eeg": _eeg, "seeg": _seeg}[settings.modality]
-    sensors = build(settings, positions, orientations, rng)
+    sensors = build(settings, positions, orientations, rng, moved)
     sensors.gain = sensors.gain * strength * sensor_gain[:, None]
     sensors.covariance = sensors.covariance * np.outer(sensor_gain, sensor_gain)
     return sensors
@@ -126,7 +130,11 @@ def _with_background(
 
 
 def _meg(
-    settings: SimulationSettings, positions: np.ndarray, orientations: np.ndarray, rng: np.random.Generator
+    settings: SimulationSettings,
+    positions: np.ndarray,
+    orientations: np.ndarray,
+    rng: np.random.Generator,
+    moved: np.random.Generator | None,
 ) -> Sensors:
     """Radial point magnetometers, evenly spread over a helmet; the head sits in it a little differently each time."""
     import mne
@@ -146,8 +154,12 @@ def _meg(
         channel["loc"][:12] = np.r_[CENTRE + HELMET_RADIUS * outward, first, np.cross(outward, first), outward]
     transform = np.eye(4)
     # the head stays inside the helmet
-    shift = np.clip(settings.position_spread * rng.standard_normal(3), -0.018, 0.018)
-    tilt = np.clip(settings.position_spread / HEAD_RADIUS * rng.standard_normal(3), -0.2, 0.2)
+    shift = settings.position_spread * rng.standard_normal(3)
+    tilt = settings.position_spread / HEAD_RADIUS * rng.standard_normal(3)
+    if moved is not None:
+        shift += settings.movement * moved.standard_normal(3)
+        tilt += settings.movement / HEAD_RADIUS * moved.standard_normal(3)
+    shift, tilt = np.clip(shift, -0.018, 0.018), np.clip(tilt, -0.2, 0.2)
     rotation = mne.transforms.rotation(*tilt)[:3, :3]
     transform[:3, :3] = rotation
     transform[:3, 3] = CENTRE - rotation @ CENTRE + shift  # turned about the centre of the head, then moved
@@ -167,7 +179,11 @@ def _fiducials() -> DigMontage:
 
 
 def _eeg(
-    settings: SimulationSettings, positions: np.ndarray, orientations: np.ndarray, rng: np.random.Generator
+    settings: SimulationSettings,
+    positions: np.ndarray,
+    orientations: np.ndarray,
+    rng: np.random.Generator,
+    moved: np.random.Generator | None,
 ) -> Sensors:
     """The smallest BioSemi cap with enough electrodes, thinned evenly; the cap sits a little differently each time."""
     import mne
@@ -178,7 +194,10 @@ def _eeg(
     names = [cap.ch_names[i] for i in keep]
     outward = np.array([cap.get_positions()["ch_pos"][name] for name in names])
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    tilt = np.clip(settings.position_spread / HEAD_RADIUS * rng.standard_normal(3), -0.3, 0.3)
+    tilt = settings.position_spread / HEAD_RADIUS * rng.standard_normal(3)
+    if moved is not None:
+        tilt += settings.movement / HEAD_RADIUS * moved.standard_normal(3)
+    tilt = np.clip(tilt, -0.3, 0.3)
     place = CENTRE + HEAD_RADIUS * outward @ mne.transforms.rotation(*tilt)[:3, :3].T
     info = mne.create_info(names, settings.sfreq, "eeg")
     info.set_montage(
@@ -194,7 +213,11 @@ def _eeg(
 
 
 def _seeg(
-    settings: SimulationSettings, positions: np.ndarray, orientations: np.ndarray, rng: np.random.Generator
+    settings: SimulationSettings,
+    positions: np.ndarray,
+    orientations: np.ndarray,
+    rng: np.random.Generator,
+    moved: np.random.Generator | None,
 ) -> Sensors:
     """Shafts of contacts, left ones primed; each subject has another choice of shafts, each a little displaced."""
     import mne
