@@ -47,17 +47,21 @@ def write_run(root: Path, cohort: Cohort, subject: Subject, number: int, signal:
     folder = root / f"sub-{subject.label}" / FOLDERS[settings.modality]
     folder.mkdir(parents=True, exist_ok=True)
     stem, kind = entity(subject, number), FOLDERS[settings.modality]
-    writer = {"meg": _write_fif, "eeg": _write_brainvision, "seeg": _write_edf}[settings.modality]
-    path = writer(folder / f"{stem}_{kind}", subject, signal, settings.sfreq)
-    _table(folder / f"{stem}_events.tsv", _events(run, settings.sfreq))
-    _table(folder / f"{stem}_channels.tsv", _channels(cohort, subject))
-    _json(folder / f"{stem}_{kind}.json", _sidecar(cohort, subject, run))
+    names = subject.sensors.info["ch_names"]
+    if settings.modality == "meg":
+        path = _write_fif(folder / f"{stem}_{kind}", subject, signal)
+    else:
+        writer = _write_brainvision if settings.modality == "eeg" else write_edf
+        path = writer(folder / f"{stem}_{kind}", names, signal, settings.sfreq)
+    save_table(folder / f"{stem}_events.tsv", _events(run, settings.sfreq))
+    save_table(folder / f"{stem}_channels.tsv", _channels(cohort, subject))
+    save_json(folder / f"{stem}_{kind}.json", _sidecar(cohort, subject, run))
     if number == 0:
         _positions(folder, subject, settings.modality)
     return path
 
 
-def _write_fif(stem: Path, subject: Subject, signal: np.ndarray, sfreq: float) -> Path:
+def _write_fif(stem: Path, subject: Subject, signal: np.ndarray) -> Path:
     import mne
 
     info = subject.sensors.info.copy()
@@ -67,7 +71,7 @@ def _write_fif(stem: Path, subject: Subject, signal: np.ndarray, sfreq: float) -
     return path
 
 
-def _write_brainvision(stem: Path, subject: Subject, signal: np.ndarray, sfreq: float) -> Path:
+def _write_brainvision(stem: Path, names: list[str], signal: np.ndarray, sfreq: float) -> Path:
     import pybv
 
     steps = np.clip(np.round(signal / (RESOLUTION * 1e-6)), -32766, 32766)  # an amplifier saturates
@@ -75,7 +79,7 @@ def _write_brainvision(stem: Path, subject: Subject, signal: np.ndarray, sfreq: 
     pybv.write_brainvision(
         data=steps * RESOLUTION * 1e-6,
         sfreq=sfreq,
-        ch_names=subject.sensors.info["ch_names"],
+        ch_names=names,
         fname_base=stem.name,
         folder_out=str(stem.parent),
         resolution=RESOLUTION,
@@ -85,11 +89,12 @@ def _write_brainvision(stem: Path, subject: Subject, signal: np.ndarray, sfreq: 
     return stem.with_name(f"{stem.name}.vhdr")
 
 
-def _write_edf(stem: Path, subject: Subject, signal: np.ndarray, sfreq: float) -> Path:
+def write_edf(stem: Path, names: list[str], signal: np.ndarray, sfreq: float) -> Path:
+    """Write [channels, samples] in V as 16 bit over each channel's range; `stem` gets the ending."""
     import edfio
 
     signals = []
-    for name, values in zip(subject.sensors.info["ch_names"], signal * 1e6):
+    for name, values in zip(names, signal * 1e6):
         # the header holds 8 characters of a limit: a rounded one that takes all values in
         limit = max(1.0, float(np.ceil(np.abs(values).max() * 10) / 10))
         signals.append(
@@ -169,7 +174,7 @@ def _positions(folder: Path, subject: Subject, modality: str) -> None:
             "AnatomicalLandmarkCoordinateSystem": "ElektaNeuromag",
             "AnatomicalLandmarkCoordinateUnits": "m",
         }
-        _json(folder / f"{stem}_coordsystem.json", system)
+        save_json(folder / f"{stem}_coordsystem.json", system)
         return
     table = pd.DataFrame({"name": sensors.info["ch_names"]})
     for axis, values in zip("xyz", sensors.positions.T):
@@ -192,14 +197,14 @@ def _positions(folder: Path, subject: Subject, modality: str) -> None:
             "AnatomicalLandmarkCoordinateSystem": "CapTrak",
             "AnatomicalLandmarkCoordinateUnits": "m",
         }
-    _table(folder / f"{stem}_electrodes.tsv", table)
-    _json(folder / f"{stem}_coordsystem.json", system)
+    save_table(folder / f"{stem}_electrodes.tsv", table)
+    save_json(folder / f"{stem}_coordsystem.json", system)
 
 
 def write_root(root: Path, cohort: Cohort, version: str) -> None:
     """Write what is not of one subject: description, participants, stimuli, README."""
     settings = cohort.settings
-    _json(
+    save_json(
         root / "dataset_description.json",
         {
             "Name": f"{settings.name} (simulated)",
@@ -209,7 +214,7 @@ def write_root(root: Path, cohort: Cohort, version: str) -> None:
             "GeneratedBy": [{"Name": "neurodecode simulate", "Version": version}],
         },
     )
-    _table(
+    save_table(
         root / "participants.tsv",
         pd.DataFrame(
             {
@@ -218,8 +223,8 @@ def write_root(root: Path, cohort: Cohort, version: str) -> None:
             }
         ),
     )
-    _json(root / "participants.json", {"snr": {"Description": "planted response over background, best channel"}})
-    _json(
+    save_json(root / "participants.json", {"snr": {"Description": "planted response over background, best channel"}})
+    save_json(
         root / f"task-{TASK}_events.json",
         {
             "kind": {"Description": "stimulus: a story begins"},
@@ -246,9 +251,11 @@ def write_root(root: Path, cohort: Cohort, version: str) -> None:
     (root / "README.md").write_text(readme, encoding="utf-8")
 
 
-def _table(path: Path, table: pd.DataFrame) -> None:
+def save_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a BIDS table."""
     table.to_csv(path, sep="\t", index=False, na_rep="n/a", float_format="%.9g")
 
 
-def _json(path: Path, value: dict[str, Any]) -> None:
+def save_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a sidecar."""
     path.write_text(json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

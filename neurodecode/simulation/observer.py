@@ -14,12 +14,16 @@ says about the sources is kept by the projection M^(-1/2) G^T C^(-1) of the chan
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neurodecode.simulation.cohort import Cohort, Run, Subject
 from neurodecode.simulation.response import TAIL
 from neurodecode.simulation.speech import Speech
+
+if TYPE_CHECKING:
+    from neurodecode.simulation.words import Patient
 
 WINDOW = (-0.5 + 0.15, 2.5 + 0.15)  # s from a word's onset: 3 s, shifted by the brain's delay (paper section 3.6)
 CANDIDATES = 400  # at most so many
@@ -107,9 +111,15 @@ class Observer:
 
 
 class Projection:
-    """Channels or sources of one subject -> [sources, samples] at `RATE` with white noise."""
+    """Channels or sources of one subject -> [sources, samples] at `RATE` with white noise.
 
-    def __init__(self, subject: Subject) -> None:
+    Attributes
+    ----------
+    from_sources
+        [F, sources, sources]: what whitening makes of the sources at each frequency of the subject's spectrum.
+    """
+
+    def __init__(self, subject: Subject | Patient) -> None:
         spectrum, gain = subject.spectrum, subject.sensors.gain[subject.good]
         density = spectrum.density[:, subject.good][:, :, subject.good]
         inverse = np.linalg.solve(density, np.broadcast_to(gain, (len(density), *gain.shape)))  # C^-1 G
@@ -120,7 +130,7 @@ class Projection:
         back = np.swapaxes(vectors.conj(), 1, 2)
         self._spectrum = spectrum
         self._from_channels = (vectors * (seen / root)[:, None, :]) @ back @ np.swapaxes(inverse.conj(), 1, 2)
-        self._from_sources = (vectors * (seen * root)[:, None, :]) @ back
+        self.from_sources = (vectors * (seen * root)[:, None, :]) @ back
 
     def channels(self, spectrum: np.ndarray, n_samples: int, sfreq: float, start: float) -> np.ndarray:
         """[sources, samples] whose first sample lies `start` s after that of a recording with this rfft [channels, F]."""
@@ -128,7 +138,17 @@ class Projection:
 
     def sources(self, series: np.ndarray, sfreq: float, start: float) -> np.ndarray:
         """The same of what sources do, [sources, samples]."""
-        return self._apply(self._from_sources, np.fft.rfft(series, axis=1), series.shape[1], sfreq, start)
+        return self._apply(self.from_sources, np.fft.rfft(series, axis=1), series.shape[1], sfreq, start)
+
+    def whitened(self, spectrum: np.ndarray, n_samples: int, sfreq: float, limits: tuple[float, float]) -> np.ndarray:
+        """[sources, samples] at the full rate, between two frequencies (Hz) alone, of a recording with this rfft."""
+        frequencies = np.fft.rfftfreq(n_samples, 1 / sfreq)
+        bins = np.flatnonzero((frequencies >= limits[0]) & (frequencies <= limits[1]))
+        rows = self._spectrum.nearest(frequencies[bins])
+        out = np.zeros((self._from_channels.shape[1], len(frequencies)), dtype=complex)
+        for row in np.unique(rows):
+            out[:, bins[rows == row]] = self._from_channels[row] @ spectrum[:, bins[rows == row]]
+        return np.fft.irfft(out, n=n_samples, axis=1)
 
     def _apply(self, matrix: np.ndarray, spectrum: np.ndarray, n: int, sfreq: float, start: float) -> np.ndarray:
         m = round(n / sfreq * RATE)

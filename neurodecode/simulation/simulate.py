@@ -7,7 +7,9 @@ In: `SimulationSettings`. Out, under the root::
     stimuli/<story>.ogg and .tsv          audio, and its sentence, word and phone times
     sub-01/{meg,eeg,ieeg}/sub-01_task-listening_run-01_*
 
-Try it: ``neurodecode simulate tiny --out /tmp/cohort``.
+With `words`, patients speak instead: no stimuli, and under sub-01/ieeg `task-words_run-01` and `task-conversation`.
+
+Try it: ``neurodecode simulate tiny --out /tmp/cohort``, ``neurodecode simulate seeg_words --out /tmp/words``.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from neurodecode.files import PART, write_json
 from neurodecode.simulation.bids import write_root, write_run
 from neurodecode.simulation.cohort import Cohort, plan_cohort
 from neurodecode.simulation.observer import Observer
+from neurodecode.simulation.words import plan_words
+from neurodecode.simulation.words_bids import words_record, write_session, write_words_root
+from neurodecode.simulation.words_observer import WordObserver
 
 MARK = "simulation.json"
 SCHEMA = 1
@@ -60,25 +65,45 @@ def simulate(settings: SimulationSettings, out: Path, overwrite: bool = False) -
     """
     out = Path(out)
     check_target(out, overwrite)
-    cohort = plan_cohort(settings)
+    make = _stories if settings.words is None else _words
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}{PART}")
     try:
         temporary.mkdir()
-        observer = Observer(cohort)
-        for subject in cohort.subjects:
-            observer.prepare(subject)
-            for number, (run, signal) in enumerate(cohort.clean_runs(subject)):
-                observer.observe(subject, run, signal)
-                cohort.disturb(subject, number, signal)
-                write_run(temporary, cohort, subject, number, signal)
-        write_root(temporary, cohort, __version__)
-        write_json(temporary / MARK, record(cohort, observer))
+        write_json(temporary / MARK, make(settings, temporary))
         check_target(out, overwrite)  # it may have come into being meanwhile
         _replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+def _stories(settings: SimulationSettings, root: Path) -> dict:
+    """Write listeners to stories; the content of `simulation.json`."""
+    cohort = plan_cohort(settings)
+    observer = Observer(cohort)
+    for subject in cohort.subjects:
+        observer.prepare(subject)
+        for number, (run, signal) in enumerate(cohort.clean_runs(subject)):
+            observer.observe(subject, run, signal)
+            cohort.disturb(subject, number, signal)
+            write_run(root, cohort, subject, number, signal)
+    write_root(root, cohort, __version__)
+    return record(cohort, observer)
+
+
+def _words(settings: SimulationSettings, root: Path) -> dict:
+    """Write patients who speak words; the content of `simulation.json`."""
+    cohort = plan_words(settings)
+    observer = WordObserver(cohort)
+    for patient in cohort.patients:
+        observer.prepare(patient)
+        for place, (session, signal) in enumerate(cohort.clean_sessions(patient)):
+            observer.observe(patient, session, signal)
+            cohort.disturb(patient, place, signal)
+            write_session(root, cohort, patient, session, signal)
+    write_words_root(root, cohort, __version__)
+    return _head(settings) | words_record(cohort) | {"ceiling": observer.result()}
 
 
 def check_target(out: Path, overwrite: bool) -> None:
@@ -104,13 +129,7 @@ def _replace(new: Path, out: Path) -> None:
 
 def record(cohort: Cohort, observer: Observer) -> dict:
     """Content of `simulation.json`."""
-    return {
-        "schema": SCHEMA,
-        "simulated": True,
-        "name": cohort.settings.name,
-        "seed": cohort.settings.seed,
-        "settings": cohort.settings.model_dump(mode="json"),
-        "versions": {"neurodecode": __version__} | {package: version(package) for package in PACKAGES},
+    return _head(cohort.settings) | {
         "stories": [
             {"name": speech.name, "seconds": speech.seconds, "sha256": speech.sha256} for speech in cohort.stories
         ],
@@ -130,4 +149,15 @@ def record(cohort: Cohort, observer: Observer) -> dict:
             for subject in cohort.subjects
         ],
         "ceiling": observer.result(),
+    }
+
+
+def _head(settings: SimulationSettings) -> dict:
+    return {
+        "schema": SCHEMA,
+        "simulated": True,
+        "name": settings.name,
+        "seed": settings.seed,
+        "settings": settings.model_dump(mode="json"),
+        "versions": {"neurodecode": __version__} | {package: version(package) for package in PACKAGES},
     }

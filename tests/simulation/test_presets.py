@@ -17,8 +17,8 @@ CARDS = sorted(resource_folder("datasets").glob("simulated_*.yaml"))
 
 
 def test_the_presets_are_those_that_the_docs_name() -> None:
-    assert [path.stem for path in PRESETS] == ["demo", "easy", "eeg", "noise", "seeg", "tiny"]
-    assert [path.stem for path in CARDS] == ["simulated_eeg", "simulated_meg", "simulated_seeg"]
+    assert [path.stem for path in PRESETS] == ["demo", "easy", "eeg", "noise", "seeg", "seeg_words", "tiny"]
+    assert [path.stem for path in CARDS] == ["simulated_eeg", "simulated_meg", "simulated_seeg", "simulated_seeg_words"]
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
@@ -37,6 +37,10 @@ def test_a_card_expects_the_recordings_that_its_preset_makes(path: Path) -> None
         settings.subjects,
         settings.line_noise,
     )
+    if settings.words is not None:
+        files = settings.words.runs + bool(settings.words.conversation_seconds)
+        assert card.expected_recordings == settings.subjects * files
+        return
     runs = order_runs(settings, load_speech(settings.speech, settings.stories), np.random.default_rng(0))
     assert card.expected_recordings == settings.subjects * len(runs)
     assert all(120 < run.n_samples / settings.sfreq < 300 for run in runs)
