@@ -185,7 +185,7 @@ class WordCohort:
             add_line(signal, settings.line_noise, settings.sfreq, self.rng(LINE, patient.number, place))
         if settings.artefacts:
             rng = self.rng(ARTEFACTS, patient.number, place)
-            add_artefacts(signal, settings.artefacts, patient.sensors, settings.sfreq, rng)
+            add_artefacts(signal, settings.artefacts, patient.sensors, settings.sfreq, rng, settings.artefact_size)
         signal[~patient.good] = 0.0
 
 
