@@ -43,6 +43,40 @@ class RidgeSettings(Settings):
         return penalties
 
 
+class PoolSettings(Settings):
+    """Candidate pools beside the full one; each stands in a table of its own, with its own chance."""
+
+    size: tuple[int, ...] = ()
+    """Random pools of so many candidates, the true one among them, in exact expectation; one number or a list, none: off."""
+    story: bool = False
+    """Only candidates of the query's own stimulus: voice, recording level and topic cannot help."""
+    near: PositiveFloat | None = None
+    """Only candidates of the query's own stimulus that begin at most so many seconds before or after; none: off."""
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _several(cls, size: object) -> object:
+        return (size,) if isinstance(size, int) else size
+
+    @field_validator("size")
+    @classmethod
+    def _at_least_two(cls, size: tuple[int, ...]) -> tuple[int, ...]:
+        if any(n < 2 for n in size):
+            raise ValueError(f"a pool needs at least 2 candidates, found {min(size)}")
+        if list(size) != sorted(set(size)):
+            raise ValueError("sizes must ascend, each once")
+        return size
+
+
+class PoolingSettings(Settings):
+    """Answers from several windows together; never single-trial figures, so they stand in a table of their own."""
+
+    sentence: bool = False
+    """Add to each window's scores what all windows of its sentence say about each sentence (needs sentence events)."""
+    word_repeats: bool = False
+    """Mean over the occasions at which one subject heard a word (needs windows anchored at words)."""
+
+
 class EvaluationSettings(Settings):
     """What is scored and against what."""
 
@@ -64,6 +98,10 @@ class EvaluationSettings(Settings):
     )
     """Rows beside the model; leave one out only to save time. ridge-shifted brings ridge with it."""
     ridge: RidgeSettings = RidgeSettings()
+    pool: PoolSettings = PoolSettings()
+    """Further candidate pools; none by default."""
+    pooling: PoolingSettings = PoolingSettings()
+    """Answers from several windows together, beside same-stimulus pooling; none by default."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is a device, else the CPU, wherever the run was trained."""
     batch_size: PositiveInt = 256

@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from neurodecode.config import EvaluationSettings, TrainSettings
 from neurodecode.errors import SettingsError
-from neurodecode.evaluation import controls, pooled
+from neurodecode.evaluation import controls
+from neurodecode.evaluation.pools import refuse_larger
 from neurodecode.evaluation.questions import Questions, ask
 from neurodecode.evaluation.ranks import ranks_path, write_ranks, write_scores
-from neurodecode.evaluation.retrieval import Ranking, Scores, examples, histogram, rank, summarise
+from neurodecode.evaluation.retrieval import Ranking, Scores, examples, histogram, rank
+from neurodecode.evaluation.rows import Answers, against_ridge, further, headline, per_subject
 from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, training_deviation
-from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, compare, metrics_with_intervals, permutation_p_value
-from neurodecode.evaluation.words import word_figures
+from neurodecode.evaluation.statistics import FEWEST_SUBJECTS
 from neurodecode.files import plain, read_json, write_json
 from neurodecode.progress import Bar
 from neurodecode.segments.batches import BatchSource
@@ -132,12 +132,15 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar
     bar = bar or Bar(False)
     sources = folds.sources
     questions = ask(sources, split)
+    for size in settings.pool.size:
+        refuse_larger(size, len(questions.candidate_rows))  # before any work
     wanted = settings.controls
     networks = _Kept(folds.network)
     advance = bar.stage("decoder", len(questions))
     scores = questions.scores(controls.score_all(networks, questions, sources, settings, advance))
     correlation = networks(0).feature_scale is not None
-    answers = _Figures(questions, settings)
+    probable = not correlation and networks(0).settings.objective.kind != "mse"
+    answers = Answers(questions, scores, settings, None, probable, _at_words(sources[0], split))
     ranking = rank(scores)
     cluster, over = questions.clusters()
     window = sources[0].index.settings.window
@@ -147,19 +150,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar
         "folds": [source.index.fold_name for source in sources],
         "window_seconds": round(window.tmax - window.tmin, 4),
         "score": "correlation" if correlation else "siglip" if hasattr(networks(0).model, "siglip") else "clip",
-        "n_queries": len(questions),
-        "n_candidates": len(questions.candidate_rows),
-        "n_subjects": len(np.unique(questions.subjects)),
-        "metrics": answers.metrics(ranking, cluster),
-        "over": over,
-        "p_value": permutation_p_value(
-            scores,
-            repeats=settings.permutations,
-            seed=settings.seed,
-            scheme="shift" if questions.overlapping else "free",
-        ),
-        "p_value_pairings": "turned in time" if questions.overlapping else "free",
-        "per_subject": per_subject(ranking, questions.subjects),
+        **headline(answers, ranking),
         "controls": {},
     }
     rows: dict[str, controls.Control] = {}
@@ -172,6 +163,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar
         rows["noise"] = _noise(networks, questions, sources, settings, bar)
     if "ridge" in wanted or "ridge-shifted" in wanted:
         ridge = controls.ridge(questions, sources, settings, split, bar.stage("ridge", len(questions)))
+        answers.ridge = ridge.scores
         linear = rank(ridge.scores)
         beside = {"per_subject": per_subject(linear, questions.subjects)}
         rows["ridge"] = controls.Control(linear, cluster, over, beside | ridge.details)
@@ -183,34 +175,13 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar
             "over": row.over,
             **row.details,
         }
-    if ridge is not None:
-        result["against_ridge"] = _against_ridge(rows["ridge"].ranking, ranking, questions, settings)
-    result["pooled"] = _pooled(scores, ridge.scores if ridge else None, questions, answers)
-    result["same_run"] = _same_run(scores, ridge.scores if ridge else None, questions, answers)
-    result["words"] = _words(scores, questions, sources[0], networks(0), settings, split)
+    beside_it = rows["ridge"].ranking if ridge is not None else None
+    if beside_it is not None:
+        result["against_ridge"] = against_ridge(beside_it, ranking, answers)
+    result |= further(answers, ranking, beside_it)
     result["rank_histogram"] = histogram(ranking)
     result["examples"] = examples(scores, ranking, settings.examples)
-    return Outcome(result, questions, scores, ranking, rows["ridge"].ranking if ridge else None)
-
-
-def per_subject(ranking: Ranking, subjects: np.ndarray) -> dict[str, dict[str, float]]:
-    """Figures of each subject's queries."""
-    result = {}
-    for name in np.unique(subjects):
-        rows = np.flatnonzero(subjects == name)
-        result[str(name)] = {"n_queries": len(rows), **summarise(ranking.take(rows).per_query())}
-    return result
-
-
-@dataclass
-class _Figures:
-    """Metrics with intervals, all with the same number of resamples and seed."""
-
-    questions: Questions
-    settings: EvaluationSettings
-
-    def metrics(self, ranking: Ranking, cluster: np.ndarray) -> dict[str, dict]:
-        return metrics_with_intervals(ranking, cluster, repeats=self.settings.bootstrap, seed=self.settings.seed)
+    return Outcome(result, questions, scores, ranking, beside_it)
 
 
 class _Kept:
@@ -243,87 +214,11 @@ def _noise(
     return controls.Control(ranking, *questions.clusters(fewest=FEWEST_SUBJECTS))
 
 
-def _against_ridge(
-    ridge: Ranking, network: Ranking, questions: Questions, settings: EvaluationSettings
-) -> dict[str, dict]:
-    """Network minus ridge, paired over queries."""
-    return {
-        metric: compare(
-            ridge,
-            network,
-            questions.subjects,
-            questions.unit,
-            metric=metric,
-            repeats=settings.bootstrap,
-            seed=settings.seed,
-        )
-        | {"over": questions.clusters()[1]}
-        for metric in ("top10", "match_mismatch")
-    }
-
-
-def _pooled(scores: Scores, ridge: Scores | None, questions: Questions, answers: _Figures) -> dict[str, Any] | None:
-    """Figures of same-stimulus pooling; None when no segment was heard twice."""
-    found = pooled.pool(scores)
-    if found is None:
-        return None
-    together, sizes = found
-    # one row a segment, in the order of their identities
-    cluster = questions.unit[np.unique(questions.query_identity, return_index=True)[1]]
-    result: dict[str, Any] = {
-        "n_queries": len(sizes),
-        "windows_per_segment": float(sizes.mean()),
-        "over": "stretches" if questions.overlapping else "segments",
-        "metrics": answers.metrics(rank(together), cluster),
-        "controls": {},
-    }
-    random_groups = pooled.pool_random_groups(scores, answers.settings.seed)
-    if random_groups is not None:
-        result["controls"]["random-groups"] = {"metrics": answers.metrics(rank(random_groups[0]), cluster)}
-    if ridge is not None:
-        linear = pooled.pool(ridge)
-        assert linear is not None
-        result["controls"]["ridge"] = {"metrics": answers.metrics(rank(linear[0]), cluster)}
-    return result
-
-
-def _same_run(scores: Scores, ridge: Scores | None, questions: Questions, answers: _Figures) -> dict[str, Any] | None:
-    """Figures among the segments of the query's own run: slow drift cannot tell them apart by run."""
-    pools = questions.queries["run"].to_numpy()
-    ranking = rank(scores, pools)
-    rows = np.flatnonzero(ranking.pool > 1)  # a run with one segment asks nothing
-    if not len(rows):
-        return None
-    cluster, over = questions.clusters(rows)
-    result: dict[str, Any] = {
-        "n_queries": len(rows),
-        "n_candidates": float(np.median(ranking.pool[rows])),
-        "over": over,
-        "metrics": answers.metrics(ranking.take(rows), cluster),
-        "controls": {},
-    }
-    if ridge is not None:
-        linear = rank(ridge, pools).take(rows)
-        result["controls"]["ridge"] = {"metrics": answers.metrics(linear, cluster)}
-    return result
-
-
-def _words(
-    scores: Scores,
-    questions: Questions,
-    source: BatchSource,
-    network: NetworkDecoder,
-    settings: EvaluationSettings,
-    split: str,
-) -> dict[str, Any] | None:
-    """Figures over words; None unless windows are anchored at words and scores are logarithms of probabilities."""
-    anchors = source.index.settings.test_anchors if split == "test" else source.index.settings.train_anchors
-    at_words = anchors.kind == "event" and anchors.event == "word"
-    if not at_words or network.settings.objective.kind == "mse" or network.feature_scale is not None:
-        return None
-    cluster, over = questions.clusters()
-    labels = questions.candidates["word"].tolist()
-    return word_figures(scores, labels, cluster, over, repeats=settings.bootstrap, seed=settings.seed)
+def _at_words(source: BatchSource, split: str) -> bool:
+    """Whether the windows of a split are anchored at words."""
+    settings = source.index.settings
+    anchors = settings.test_anchors if split == "test" else settings.train_anchors
+    return anchors.kind == "event" and anchors.event == "word"
 
 
 def _refuse_unfinished(run: Path, info: dict[str, Any]) -> None:

@@ -15,12 +15,14 @@ import pandas as pd
 
 from neurodecode.errors import NeurodecodeError
 from neurodecode.evaluation.retrieval import Scores
+from neurodecode.segments.blocks import SAME_SENTENCE, sentences_of_stimulus
 
 if TYPE_CHECKING:
     from neurodecode.segments.batches import BatchSource
     from neurodecode.segments.windows import WindowIndex
 
 
+NO_SENTENCE = -1
 STRETCH = 3  # windows; a window then shares signal with its own and one neighbouring stretch at most
 
 
@@ -101,8 +103,10 @@ def ask(sources: Sequence[BatchSource], split: str) -> Questions:
     fold = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     candidates = _describe(index, rows[first])
     candidates["label"] = window_texts(index, rows[first])
+    candidates["sentence"] = sentence_numbers(index, rows[first])
     queries = _describe(index, rows)
-    queries["label"] = candidates["label"].to_numpy()[np.searchsorted(candidate_identity, identity)]
+    for column in ("label", "sentence"):
+        queries[column] = candidates[column].to_numpy()[np.searchsorted(candidate_identity, identity)]
     queries["fold"] = [sources[number].index.fold_name for number in fold.tolist()]
     subject = index.table["subject"].to_numpy()
     trained = [set(subject[source.index.rows("train")].tolist()) for source in sources]
@@ -119,7 +123,7 @@ def ask(sources: Sequence[BatchSource], split: str) -> Questions:
         query_identity=identity,
         candidate_identity=candidate_identity,
         queries=queries,
-        candidates=candidates[["stimulus", "time", "label", "run", "word"]],
+        candidates=candidates[["stimulus", "time", "label", "run", "word", "sentence"]],
         overlapping=overlapping,
         unit=unit[np.searchsorted(candidate_identity, identity)],
         seen=all(s in trained[number] for s, number in zip(subject[rows].tolist(), fold.tolist())),
@@ -161,6 +165,33 @@ def window_texts(index: WindowIndex, rows: np.ndarray) -> list[str]:
         first, last = np.searchsorted(onsets, [begin - 1e-6, begin + seconds - 1e-6])
         texts.append(" ".join(labels[first:last]) or f"{name} at {begin:.1f} s")
     return texts
+
+
+def sentence_numbers(index: WindowIndex, rows: np.ndarray) -> np.ndarray:
+    """Number [rows] of the sentence that holds each window's anchor, NO_SENTENCE where the stimulus has none.
+
+    A sentence lasts until the next begins, and the first one from the start of its stimulus. Equal numbers are the same
+    sentence of the same content.
+    """
+    here = index.table.iloc[rows]
+    onsets: dict[tuple[int, int], np.ndarray] = {}
+    content, begun = np.full(len(rows), -1), np.zeros(len(rows))
+    places = zip(here["recording"].tolist(), here["stimulus"].tolist(), here["stimulus_time"].tolist())
+    for row, (recording, stimulus, anchor) in enumerate(places):
+        key = (recording, stimulus)
+        if key not in onsets:
+            events = index.recordings[recording].events
+            onsets[key] = np.array([onset for onset, _ in sentences_of_stimulus(events, index.stimuli[stimulus])])
+        if len(onsets[key]):
+            content[row] = index.contents.index(index.contents[stimulus])
+            begun[row] = onsets[key][max(0, int(np.searchsorted(onsets[key], anchor + 1e-6)) - 1)]
+    numbers = np.full(len(rows), NO_SENTENCE)
+    known = np.flatnonzero(content >= 0)
+    order = known[np.lexsort((begun[known], content[known]))]
+    # clocks of recordings differ by less than any sentence lasts
+    new = (np.diff(content[order]) != 0) | (np.diff(begun[order]) > SAME_SENTENCE)
+    numbers[order] = np.concatenate([[0], np.cumsum(new)]) if len(order) else numbers[order]
+    return numbers
 
 
 def _overlap(index: WindowIndex, rows: np.ndarray) -> bool:

@@ -13,8 +13,9 @@ over subjects or repeats here; see `pooled`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,10 @@ class Scores:
         int [Q] and [N]; equal = same stimulus content at the same place. Candidates are distinct.
     queries
         One row a query: `subject`, `recording`, `run`, `stimulus`, `time` (s in the stimulus), `start` (s in the
-        recording), `label`, `fold`.
+        recording), `label`, `fold`, `sentence`.
     candidates
-        One row a candidate: `stimulus`, `time`, `label`, `run`, `word` (label of the event at its anchor, or "").
+        One row a candidate: `stimulus`, `time`, `label`, `run`, `word` (label of the event at its anchor, or ""),
+        `sentence` (number; -1 where the stimulus has no sentences).
     """
 
     scores: np.ndarray
@@ -48,6 +50,16 @@ class Scores:
     candidate_identity: np.ndarray
     queries: pd.DataFrame
     candidates: pd.DataFrame
+
+
+class Ranked(Protocol):
+    """What figures are made of: a value and a chance level for each query."""
+
+    def per_query(self) -> dict[str, np.ndarray]:
+        """Figure -> float [Q]."""
+
+    def chance_per_query(self) -> dict[str, np.ndarray]:
+        """Figure -> float [Q]."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,36 @@ def rank_columns(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> R
     return _rank(scores, rows, None, columns)
 
 
+def rank_blocks(
+    block_of: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]], columns: np.ndarray, width: int
+) -> Ranking:
+    """Rank candidate `columns[i]` in row i of scores that are made some rows at a time.
+
+    Parameters
+    ----------
+    block_of
+        Rows -> scores [q, N], and which candidates are in each row's pool, bool [q, N] (None: all).
+    columns
+        True candidate [Q], which must be in its pool.
+    width
+        N.
+    """
+    n = len(columns)
+    better, tied, pool = np.zeros(n, np.int64), np.ones(n, np.int64), np.full(n, width, np.int64)
+    step = max(1, CHUNK // max(1, width))
+    for begin in range(0, n, step):
+        rows = np.arange(begin, min(begin + step, n))
+        block, inside = block_of(rows)
+        refuse_nan(block, rows)
+        own = block[np.arange(len(rows)), columns[rows]][:, None]
+        above, equal = block > own, block == own
+        if inside is not None:
+            above, equal = above & inside, equal & inside
+            pool[rows] = inside.sum(axis=1)
+        better[rows], tied[rows] = above.sum(axis=1), equal.sum(axis=1)
+    return Ranking(better, tied, pool)
+
+
 def stack(rankings: Sequence[Ranking]) -> Ranking:
     """Rankings one after the other."""
     parts = [np.concatenate([getattr(r, name) for r in rankings]) for name in ("better", "tied", "pool")]
@@ -224,7 +266,7 @@ def summarise(values: dict[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def retrieval_metrics(ranking: Ranking) -> dict[str, dict[str, float]]:
+def retrieval_metrics(ranking: Ranked) -> dict[str, dict[str, float]]:
     """Each figure of a group of queries beside its chance level.
 
     `top1`, `top5`, `top10`: share of queries whose true segment is among the k best. `median_rank`. `mrr`: mean of

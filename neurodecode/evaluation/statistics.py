@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.retrieval import Ranking, Scores, refuse_nan, retrieval_metrics, true_columns
+from neurodecode.evaluation.retrieval import Ranked, Ranking, Scores, refuse_nan, retrieval_metrics, true_columns
 
 LEVEL = 0.95
 CHUNK = 1 << 23  # numbers held at once
@@ -74,7 +74,7 @@ def _weighted_median(value: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (value[order][low] + value[order][high]) / 2
 
 
-def metrics_with_intervals(ranking: Ranking, cluster: np.ndarray, *, repeats: int, seed: int) -> dict[str, dict]:
+def metrics_with_intervals(ranking: Ranked, cluster: np.ndarray, *, repeats: int, seed: int) -> dict[str, dict]:
     """`retrieval_metrics` with `low` and `high` added to each figure."""
     metrics = retrieval_metrics(ranking)
     for name, (low, high) in bootstrap(ranking.per_query(), cluster, repeats=repeats, seed=seed).items():

@@ -98,17 +98,18 @@ def rank_words(scores: Scores, words: Vocabulary) -> tuple[Ranking, np.ndarray, 
         block = np.asarray(scores.scores[rows[part]])
         refuse_nan(block, rows[part])
         log_p = word_log_probabilities(block, words)
-        better[part], tied[part] = _places(log_p, true[part])
+        better[part], tied[part] = places(log_p, true[part])
     return Ranking(better, tied, np.full(len(rows), len(words.words), np.int64)), rows, true
 
 
 def rank_by_count(words: Vocabulary, true: np.ndarray) -> Ranking:
     """The blind answer: words by how many segments they have, the same for every query."""
-    better, tied = _places(np.broadcast_to(words.counts.astype(float), (len(true), len(words.words))), true)
+    better, tied = places(np.broadcast_to(words.counts.astype(float), (len(true), len(words.words))), true)
     return Ranking(better, tied, np.full(len(true), len(words.words), np.int64))
 
 
-def _places(values: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def places(values: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Words [q] above the true one, and level with it, itself included; values [q, V]."""
     own = values[np.arange(len(true)), true][:, None]
     better = (values > own + SLACK).sum(axis=1)
     return better, (np.abs(values - own) <= SLACK).sum(axis=1)
