@@ -211,6 +211,23 @@ def evaluate(
 
 
 @app.command()
+def ensemble(
+    runs: Annotated[list[Path], typer.Argument(help="Two evaluated runs or more, of the same windows and split.")],
+    out: Annotated[Path, typer.Option(help="Folder of the result; compare reads it like a run.")],
+    split: Annotated[str, typer.Option(help="test or valid.")] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Average the probabilities of runs, usually of several seeds, and score the average beside each member."""
+    from neurodecode.evaluation.ensemble import ensemble as average
+
+    result = average(runs, out, split)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    else:
+        print_evaluation(result)
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="An evaluated run.")],
     second: Annotated[Path, typer.Argument(help="Another, evaluated on the same windows.")],
@@ -240,14 +257,22 @@ def compare(
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """The table of a retrieval, or of a classification."""
-    from rich.table import Table
-
+    """The tables of a retrieval, or of a classification."""
+    from neurodecode.evaluation.apart import tables_apart
     from neurodecode.evaluation.tables import evaluation_table
     from neurodecode.training.classification import classification_table
 
     as_table = classification_table if result.get("kind") == "classification" else evaluation_table
-    title, columns, rows, notes = as_table(result)
+    _print_table(*as_table(result))
+    if result.get("kind") != "classification":
+        for table in tables_apart(result):
+            _print_table(*table)
+
+
+def _print_table(title: str, columns: list[str], rows: list[list[str]], notes: list[str]) -> None:
+    """A table with its notes; intervals are left out where they do not fit."""
+    from rich.table import Table
+
     console = _console()
     widths = [max(len(cells[i]) for cells in [columns, *rows]) for i in range(len(columns))]
     narrow = console.width < sum(widths) + 3 * len(widths) + 1
