@@ -59,10 +59,11 @@ def signed(metric: str, value: float) -> str:
 
 
 def _row(label: str, metrics: dict[str, Any]) -> list[str]:
-    return [label, *(_cell(metric, metrics[metric]) for metric in COLUMNS)]
+    return [label, *(cell(metric, metrics[metric]) for metric in COLUMNS)]
 
 
-def _cell(metric: str, figure: dict[str, float | None]) -> str:
+def cell(metric: str, figure: dict[str, float | None]) -> str:
+    """A figure with its interval, when there is one."""
     text = figure_text(metric, figure["value"])
     low, high = figure.get("low"), figure.get("high")
     if low is None or high is None:
@@ -105,14 +106,14 @@ def _notes(result: dict[str, Any]) -> list[str]:
         figure = same_run["metrics"]["match_mismatch"]
         notes.append(
             f"Among the {same_run['n_candidates']:g} segments of its own run: match-mismatch "
-            f"{_cell('match_mismatch', figure)}, top-1 {_cell('top1', same_run['metrics']['top1'])} "
+            f"{cell('match_mismatch', figure)}, top-1 {cell('top1', same_run['metrics']['top1'])} "
             f"(chance {figure_text('top1', same_run['metrics']['top1']['chance'])})."
         )
     if result.get("pooled") is None:
         notes.append("No segment was heard twice, so there is nothing to pool.")
     elif "random-groups" in result["pooled"]["controls"]:
         figure = result["pooled"]["controls"]["random-groups"]["metrics"]["top10"]
-        notes.append(f"Pooled with random other windows instead: top-10 {_cell('top10', figure)}.")
+        notes.append(f"Pooled with random other windows instead: top-10 {cell('top10', figure)}.")
     notes += _word_notes(result)
     notes += _warnings(result)
     if result["simulated"]:
@@ -150,8 +151,8 @@ def word_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]] | No
     if words is None:
         return None
     rows = [
-        ["decoder", *(_cell(metric, words["metrics"][metric]) for metric in WORD_COLUMNS)],
-        ["most frequent words", *(_cell(metric, words["majority"][metric]) for metric in WORD_COLUMNS)],
+        ["decoder", *(cell(metric, words["metrics"][metric]) for metric in WORD_COLUMNS)],
+        ["most frequent words", *(cell(metric, words["majority"][metric]) for metric in WORD_COLUMNS)],
         ["chance", *(figure_text(metric, words["metrics"][metric]["chance"]) for metric in WORD_COLUMNS)],
     ]
     return ["", *WORD_COLUMNS.values()], rows
@@ -166,9 +167,9 @@ def _word_notes(result: dict[str, Any]) -> list[str]:
     gain = words["against_majority"][metric]
     verdict = "above" if gain["low"] > 0 else "below" if gain["high"] < 0 else "not above"
     note = (
-        f"Word at the anchor, {words['n_words']} words: {COLUMNS[metric]} {_cell(metric, figures[metric])}, {verdict} the "
+        f"Word at the anchor, {words['n_words']} words: {COLUMNS[metric]} {cell(metric, figures[metric])}, {verdict} the "
         f"most frequent words ({figure_text(metric, blind)}); balanced over words "
-        f"{_cell(metric, figures[f'balanced_{metric}'])}; chance {figure_text(metric, figures[metric]['chance'])}."
+        f"{cell(metric, figures[f'balanced_{metric}'])}; chance {figure_text(metric, figures[metric]['chance'])}."
     )
     if words["without_word"]:
         note += f" {words['without_word']} windows have no known word at their anchor and are left out of this."
@@ -185,7 +186,7 @@ def _warnings(result: dict[str, Any]) -> list[str]:
         figure = control["metrics"]["match_mismatch"]
         if figure["low"] is not None and figure["value"] - figure["chance"] > SURE * (figure["value"] - figure["low"]):
             notes.append(
-                f"Warning: {name} is above chance (match-mismatch {_cell('match_mismatch', figure)}): something other "
+                f"Warning: {name} is above chance (match-mismatch {cell('match_mismatch', figure)}): something other "
                 "than the brain's answer to a segment gives it away."
             )
     if result.get("training_control", "none") != "none":
