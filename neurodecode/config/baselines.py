@@ -129,6 +129,12 @@ class CodebookMethod(Settings):
 Method = Annotated[
     LdaMethod | RidgeMethod | RiemannMethod | NetworkMethod | CodebookMethod, Field(discriminator="kind")
 ]
+
+
+def _quick() -> dict[str, Method]:
+    return {"lda": LdaMethod(), "ridge": RidgeMethod()}
+
+
 LEARNT = ("network", "codebook")  # kinds that a seed changes
 
 
@@ -148,7 +154,7 @@ class BaselineSettings(Settings):
     labels (transductive). Named twice, each method has two rows."""
     class_weight: Literal["none", "balanced"] = "none"
     """balanced: methods are fitted as if training labels were equally frequent."""
-    methods: dict[str, Method] = Field(default_factory=lambda: {"lda": LdaMethod(), "ridge": RidgeMethod()})
+    methods: dict[str, Method] = Field(default_factory=_quick)
     """Name of the row -> method."""
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     """Networks are trained once for each; the others have no chance in them."""

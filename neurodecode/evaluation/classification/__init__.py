@@ -1,0 +1,1 @@
+"""Classification beside baselines: one question, many methods, the same windows for all."""
