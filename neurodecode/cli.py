@@ -229,39 +229,36 @@ def ensemble(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="An evaluated run.")],
-    second: Annotated[Path, typer.Argument(help="Another, evaluated on the same windows.")],
+    runs: Annotated[list[Path], typer.Argument(help="Evaluated runs, or folders of classifiers (subjects, seeds).")],
     split: Annotated[str, typer.Option(help="test or valid.")] = "test",
-    metric: Annotated[str, typer.Option(help="Figure to compare, for example top10, mrr, match_mismatch.")] = "top10",
+    metric: Annotated[
+        str | None, typer.Option(help="Figure to compare: top10 (default), mrr ...; of classifiers accuracy, top5 ...")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Second run minus first, paired over the windows both answered: difference, 95 % interval, Wilcoxon p."""
-    from rich.markup import escape
-    from rich.table import Table
+    """Two: second minus first, paired over the windows both answered. Several classifiers: all in one table."""
+    from neurodecode.evaluation.comparison import compare_any, comparison_table
 
-    from neurodecode.evaluation.comparison import compare_runs, comparison_table
-
-    result = compare_runs(first, second, split, metric)
+    result = compare_any(runs, split, metric)
     if as_json:
         typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
-        return
-    title, columns, rows, notes = comparison_table(result)
-    table = Table(title=title, title_justify="left")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i == 2 else "left", no_wrap=i == 2)
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    _console().print(table)
-    for note in notes:
-        _console().print(note, markup=False)
+    elif "labels" in result:
+        print_evaluation(result)
+    else:
+        _print_table(*comparison_table(result), left=2)
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """The tables of a retrieval, or of a classification."""
+    """The tables of a retrieval, of a classification, or of all classifiers of a pipeline."""
     from neurodecode.evaluation.apart import tables_apart
+    from neurodecode.evaluation.summary import subjects_table, summary_table
     from neurodecode.evaluation.tables import evaluation_table
     from neurodecode.training.classification import classification_table
 
+    if result.get("kind") == "classification-summary":
+        _print_table(*subjects_table(result), [])
+        _print_table(*summary_table(result))
+        return
     as_table = classification_table if result.get("kind") == "classification" else evaluation_table
     _print_table(*as_table(result))
     if result.get("kind") != "classification":
@@ -269,21 +266,23 @@ def print_evaluation(result: dict[str, Any]) -> None:
             _print_table(*table)
 
 
-def _print_table(title: str, columns: list[str], rows: list[list[str]], notes: list[str]) -> None:
-    """A table with its notes; intervals are left out where they do not fit."""
+def _print_table(title: str, columns: list[str], rows: list[list[str]], notes: list[str], left: int = 1) -> None:
+    """A table with its notes; intervals are left out where they do not fit. The first `left` columns hold text."""
+    from rich.markup import escape
     from rich.table import Table
 
     console = _console()
     widths = [max(len(cells[i]) for cells in [columns, *rows]) for i in range(len(columns))]
     narrow = console.width < sum(widths) + 3 * len(widths) + 1
-    if narrow:  # a table that wraps cannot be read: the intervals stay in the file and in the report
+    if narrow and left == 1:  # a table that wraps cannot be read: the intervals stay in the file and in the report
         rows = [[cell.partition(" [")[0] for cell in row] for row in rows]
         notes = ["Intervals do not fit this terminal; they stand in the evaluation file and in the report.", *notes]
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i > 0, min_width=13 if i == 0 else None)
+        wide = 13 if i == 0 and left == 1 else None
+        table.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left, min_width=wide)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(cell) for cell in row))
     console.print(table)
     for note in notes:
         console.print(note, markup=False)
@@ -356,6 +355,31 @@ def verify(store: Annotated[Path, typer.Argument(help="A store.")]) -> None:
     if problems:
         raise typer.Exit(2)
     _console().print(f"{store}: every checksum holds")
+
+
+@app.command()
+def download(
+    card: Annotated[str, typer.Argument(help="A card of datasets/ that names its hosts, or a YAML file.")],
+    root: Annotated[Path | None, typer.Option(help="Folder of the data; else that of the card.")] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Take only paths like 'sub-01/*'. Repeatable.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Files under way at the same time.")] = 4,
+    check: Annotated[bool, typer.Option("--check", help="Read all that is there and compare it.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="List the hosts again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files.")] = False,
+) -> None:
+    """A public cohort from its hosts. Broken transfers resume; no half file is taken for a whole one."""
+    from neurodecode.download.command import load_download_card, run_download
+    from neurodecode.pipeline import folder_of
+
+    found = load_download_card(card)
+    folder = folder_of(found, root)
+    failed = run_download(found, folder, include or [], workers, check, refresh, dry_run, _console(), _progress())
+    for line in failed:
+        _console(stderr=True).print(f"failed: {line}", markup=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -23,3 +23,7 @@ class StimulusError(NeurodecodeError):
 
 class LeakageError(NeurodecodeError):
     """The same stimulus content would stand on two sides of a split."""
+
+
+class DownloadError(NeurodecodeError):
+    """A host does not give what a card names, or gives something else."""

@@ -39,12 +39,8 @@ SHARED = "NEURODECODE_SHARED_DATA"  # names the folder of the recordings that te
 Say = Callable[[str], None]
 
 
-def load_card(card: CohortCard | str | Path, root: Path | None = None) -> CohortCard:
-    """A cohort card with its root resolved (given, or found through its environment variable)."""
-    if not isinstance(card, CohortCard):
-        card = load_settings(CohortCard, card, "datasets")
-    if card.simulate:
-        return card
+def folder_of(card: CohortCard, root: Path | None = None) -> Path | None:
+    """Folder of a card's data: given, of the card, or found through its environment variable; it need not exist."""
     folder = root or card.root
     if folder is None and card.root_variable:
         named = os.environ.get(card.root_variable)
@@ -53,6 +49,16 @@ def load_card(card: CohortCard | str | Path, root: Path | None = None) -> Cohort
         shared = card.root_variable == SHARED and beside.is_dir()
         base = Path(named) if named else beside if shared else None
         folder = base / card.root_below if base and card.root_below else base
+    return folder
+
+
+def load_card(card: CohortCard | str | Path, root: Path | None = None) -> CohortCard:
+    """A cohort card with its root resolved (given, or found through its environment variable)."""
+    if not isinstance(card, CohortCard):
+        card = load_settings(CohortCard, card, "datasets")
+    if card.simulate:
+        return card
+    folder = folder_of(card, root)
     if folder is None:
         how = f" (set {card.root_variable} or " if card.root_variable else " ("
         get = f"; to get it: {card.how_to_get}" if card.how_to_get else ""

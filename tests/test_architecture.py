@@ -12,6 +12,7 @@ import neurodecode
 PACKAGE = Path(neurodecode.__file__).parent
 BASE = ["errors", "files", "resources", "progress", "config"]
 ROOMS = [
+    "download",
     "recordings",
     "channels",
     "preprocessing",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
+from neurodecode.config.download import DownloadSource
 
 
 class CohortCard(Settings):
@@ -29,6 +30,8 @@ class CohortCard(Settings):
     licence: str = ""
     revision: str = ""
     how_to_get: str = ""
+    download: tuple[DownloadSource, ...] = ()
+    """Public hosts of its files, for `neurodecode download`; where there is none, how_to_get says what to do."""
     line_frequency: PositiveFloat | None = None
     """Mains frequency where it was recorded, Hz."""
     expected_recordings: PositiveInt | None = None
@@ -45,6 +48,16 @@ class PublishedFigure(Settings):
     source: str
 
 
+class PublishedAccuracy(Settings):
+    """Published accuracies of one method, printed beside the runs of one label."""
+
+    source: str
+    cohort: str
+    """Mean and standard error over subjects, %."""
+    subjects: dict[str, str] = Field(default_factory=dict)
+    """Subject -> mean and standard deviation over seeds, %."""
+
+
 class PipelineSettings(Settings):
     """This cohort x these configs, stage by stage."""
 
@@ -55,6 +68,27 @@ class PipelineSettings(Settings):
     preprocessing: dict[str, Any] | str
     """Settings, or the name of a preset in configs/preprocessing; likewise below."""
     training: dict[str, dict[str, Any] | str]
-    """Label -> settings or preset in configs/training: one run each."""
+    """Label -> settings or preset in configs/training: one run each. A codebook stage (with the key `task`) may name an
+    earlier label in start_from."""
+    common: dict[str, Any] = Field(default_factory=dict)
+    """Settings of all codebook stages: over what their presets say, under what stands with the label."""
+    each_subject: bool | tuple[str, ...] = False
+    """Codebook stages that are trained once a subject, on that subject alone: all (true), none, or these labels."""
+    seeds: tuple[int, ...] = ()
+    """Each classifier is trained once a seed, all from the same pretraining; empty: once, with its own seed."""
     evaluation: dict[str, Any] | str = Field(default_factory=dict)
     published: tuple[PublishedFigure, ...] = ()
+    published_accuracy: dict[str, PublishedAccuracy] = Field(default_factory=dict)
+    """Label -> published accuracies."""
+
+    @model_validator(mode="after")
+    def _labels_are_there(self) -> PipelineSettings:
+        named = {"each_subject": self.each_subject if isinstance(self.each_subject, tuple) else ()}
+        named["published_accuracy"] = tuple(self.published_accuracy)
+        for key, labels in named.items():
+            strange = sorted(set(labels) - set(self.training))
+            if strange:
+                raise ValueError(f"{key} names {', '.join(strange)}: the labels are {', '.join(self.training)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are {self.seeds}: each may stand there once")
+        return self
