@@ -56,6 +56,9 @@ class SplitSettings(Settings):
     """content: hash of each block's text or audio; run: named runs; leave-one-run-out: each run is tested once."""
     unit: Literal["block", "stimulus"] = "block"
     """content only: what is hashed."""
+    extent: Literal["stimulus", "recording"] = "stimulus"
+    """content only: blocks are merged within each stimulus, so that they are the same for everyone who heard it; or over
+    all sentences of a recording in their order (as published; needs the same order for everyone)."""
     seed: int = 12
     """Added to the hash (paper: 12)."""
     valid: float = Field(0.1, ge=0, lt=1)
@@ -94,7 +97,11 @@ class ScalingSettings(Settings):
     feature: Literal["global", "dimension", "none"] = "global"
     """One mean and deviation for all dimensions (paper), one for each, or none."""
     fit_windows: int = Field(512, ge=1)
-    """At most so many random training windows of each scope are looked at."""
+    """At most so many random training windows of each scope are looked at (paper: whole batches, 256 with its setup)."""
+    feature_windows: int = Field(2048, ge=1)
+    """At most so many random training windows give the mean and deviation of the features (paper: 8000)."""
+    feature_where: Literal["everywhere", "word"] = "everywhere"
+    """Samples that count for them: all, or those at which a word is sounding (paper)."""
 
 
 class SegmentSettings(Settings):

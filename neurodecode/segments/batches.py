@@ -167,6 +167,24 @@ class BatchSource:
         upper = torch.minimum(frame + 1, last_frame)
         return torch.lerp(self._values[frame], self._values[upper], weight).transpose(1, 2)  # [B, n, F] -> [B, F, n]
 
+    def sounding(self, rows: np.ndarray) -> np.ndarray:
+        """Samples of windows (before the shift is cut) at which a word is sounding in the stimulus, bool [B, n]."""
+        rows = np.asarray(rows)
+        seconds = self._stimulus_start[rows][:, None] + np.arange(self.index.n_times)[None] / self.index.sfreq
+        result = np.zeros(seconds.shape, bool)
+        for recording in np.unique(self._recording[rows]):
+            events = self.index.recordings[recording].events
+            words = events[(events["kind"] == "word") & (events["duration"] > 0) & events["stimulus_onset"].notna()]
+            for stimulus in np.unique(self._stimulus[rows][self._recording[rows] == recording]):
+                here = np.flatnonzero((self._recording[rows] == recording) & (self._stimulus[rows] == stimulus))
+                heard = words[words["stimulus"] == self.index.stimuli[stimulus]]
+                begin, length = heard["stimulus_onset"].to_numpy(float), heard["duration"].to_numpy(float)
+                # begun and not yet over: more begins than ends so far
+                begun = np.searchsorted(np.sort(begin), seconds[here], side="right")
+                over = np.searchsorted(np.sort(begin + length), seconds[here], side="right")
+                result[here] = begun > over
+        return result
+
     def baselined(self, rows: np.ndarray) -> torch.Tensor:
         """Windows minus the mean of their baseline interval, [B, C, n_times before the shift]."""
         signal = self.signal(rows)

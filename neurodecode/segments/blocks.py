@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -64,24 +64,36 @@ def blocks_of_stimulus(
         count = max(1, int(seconds // settings.block_seconds))
         edges = [i * settings.block_seconds for i in range(count)] + [float("inf")]
         return [Block(f"{content}@{i}", edges[i], edges[i + 1]) for i in range(count)]
-    groups: list[list[int]] = []
-    starts = [onset for onset, _ in sentences]
-    ends = starts[1:] + [max(seconds, starts[-1])]
-    for i in range(len(sentences)):
-        if groups and starts[i] - starts[groups[-1][0]] <= settings.block_seconds:
-            groups[-1].append(i)  # the block so far is not longer than 6 s: it goes on
-        else:
-            groups.append([i])
+    blocks = merged_blocks(sentences, settings.block_seconds)
     # a short rest at the end would offer no window: it joins the block before it
-    if len(groups) > 1 and ends[groups[-1][-1]] - starts[groups[-1][0]] <= settings.block_seconds:
-        rest = groups.pop()
-        groups[-1] += rest
-    result = []
-    for number, group in enumerate(groups):
-        start = 0.0 if number == 0 else starts[group[0]]
-        stop = starts[groups[number + 1][0]] if number + 1 < len(groups) else float("inf")
-        members = tuple(texts[i] for i in group)
-        result.append(Block(",".join(members), start, stop, members))
+    if len(blocks) > 1 and max(seconds, sentences[-1][0]) - blocks[-1].start <= settings.block_seconds:
+        rest = blocks.pop()
+        members = blocks[-1].sentences + rest.sentences
+        blocks[-1] = Block(",".join(members), blocks[-1].start, rest.stop, members)
+    return blocks
+
+
+def merged_blocks(sentences: Sequence[tuple[float, str]], longer_than: float) -> list[Block]:
+    """Sentences merged, in their order, into blocks longer than so many seconds, as published.
+
+    Each sentence lasts until the next one begins. The first block begins at 0, whenever the first sentence does; the last
+    one has no end, so it counts as long whatever is left for it.
+
+    Parameters
+    ----------
+    sentences
+        (onset, s; text), sorted, at least one; the clock may be that of a stimulus or of a recording.
+    longer_than
+        s (paper: 6).
+    """
+    result: list[Block] = []
+    start, members = 0.0, []
+    for i, (_, text) in enumerate(sentences):
+        members.append(text)
+        stop = sentences[i + 1][0] if i + 1 < len(sentences) else float("inf")
+        if stop - start > longer_than:
+            result.append(Block(",".join(members), start, stop, tuple(members)))
+            start, members = stop, []
     return result
 
 
@@ -129,6 +141,13 @@ def long_sentences(block: Block) -> set[str]:
     """Sentences of four words or more, in lower case, letters and digits only."""
     texts = ("".join(c if c.isalnum() else " " for c in s.lower()).split() for s in block.sentences)
     return {" ".join(words) for words in texts if len(words) >= LONG_SENTENCE}
+
+
+def sentences_of_recording(events: pd.DataFrame, stimuli: Collection[str]) -> list[tuple[float, str]]:
+    """(onset in the recording, text) of all sentences of the known stimuli, sorted, from an events table."""
+    rows = events[(events["kind"] == "sentence") & events["stimulus"].isin(list(stimuli)) & events["onset"].notna()]
+    rows = rows.sort_values("onset", kind="stable")
+    return list(zip(rows["onset"].astype(float), rows["label"].astype(str)))
 
 
 def sentences_of_stimulus(events: pd.DataFrame, stimulus: str) -> list[tuple[float, str]]:

@@ -20,7 +20,7 @@ from neurodecode.files import atomic_path
 if TYPE_CHECKING:
     from neurodecode.segments.batches import BatchSource
 
-FEATURE_WINDOWS = 2_048  # at most so many training windows give the mean and deviation of the features
+PIECE = 64  # windows at once, where features are summed over many
 
 
 @dataclass
@@ -105,17 +105,47 @@ class Scalers:
                 valid = source.layouts.valid[i]
                 center[i, valid] = middle[valid]
                 scale[i, valid] = spread[valid]
-        rows = np.sort(generator.permutation(train)[:FEATURE_WINDOWS])
-        target = source.target(rows, (0, source.index.n_times - source.index.shift)).cpu().double()
-        if settings.feature == "none":
-            mean, std = torch.zeros(source.dimension), torch.ones(source.dimension)
-        elif settings.feature == "dimension":
-            mean, std = target.mean((0, 2)).float(), target.std((0, 2)).float()
-        else:
-            mean = target.mean().float().expand(source.dimension).clone()
-            std = target.std().float().expand(source.dimension).clone()
-        std[std == 0] = 1.0
+        mean, std = torch.zeros(source.dimension), torch.ones(source.dimension)
+        if settings.feature != "none":
+            rows = np.sort(generator.permutation(train)[: settings.feature_windows])
+            mean, std = _feature_statistics(source, rows, settings)
         return cls(center, scale, mean, std, settings.clamp)
+
+
+def _feature_statistics(
+    source: BatchSource, rows: np.ndarray, settings: ScalingSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation [F] over windows, of each dimension or of all together; the shift is not yet cut (section 3.5)."""
+    count = 0
+    total, squares = (torch.zeros(source.dimension, dtype=torch.float64) for _ in range(2))
+    middle: torch.Tensor | None = None  # sums are taken around it, so that a mean far from zero costs no digits
+    for first in range(0, len(rows), PIECE):
+        part = rows[first : first + PIECE]
+        values = source.target(part).transpose(1, 2)  # [n, F, T] -> [n, T, F]
+        if settings.feature_where == "word":
+            values = values[torch.from_numpy(source.sounding(part)).to(values.device)]
+        values = values.reshape(-1, source.dimension).cpu().double()
+        if not len(values):
+            continue
+        middle = values.mean(0) if middle is None else middle
+        count += len(values)
+        total += (values - middle).sum(0)
+        squares += (values - middle).square().sum(0)
+    if middle is None:
+        raise NeurodecodeError(
+            "segments.scaling.feature_where: word, but no word with a duration sounds in the training windows; use everywhere"
+        )
+    mean = middle + total / count
+    around = squares - count * (mean - middle).square()  # sum of squares around each dimension's own mean
+    if settings.feature == "global":
+        n = count * source.dimension
+        whole = mean.mean()
+        spread = ((around + count * (mean - whole).square()).sum() / max(n - 1, 1)).sqrt()
+        mean, std = whole.expand(source.dimension), spread.expand(source.dimension)
+    else:
+        std = (around / max(count - 1, 1)).clamp(min=0).sqrt()
+    std = torch.where(std > 0, std, torch.ones_like(std))
+    return mean.float().clone(), std.float().clone()
 
 
 def _scope(recording: Any, scope: str) -> tuple[str, ...]:

@@ -19,7 +19,14 @@ import pandas as pd
 from neurodecode.config import AnchorSettings, SegmentSettings, SplitSettings
 from neurodecode.errors import LeakageError, NeurodecodeError
 from neurodecode.segments.audit import audit_split
-from neurodecode.segments.blocks import Block, blocks_of_stimulus, sentences_of_stimulus, sides_of_blocks
+from neurodecode.segments.blocks import (
+    Block,
+    blocks_of_stimulus,
+    merged_blocks,
+    sentences_of_recording,
+    sentences_of_stimulus,
+    sides_of_blocks,
+)
 from neurodecode.segments.stimulus_time import Presentation, presentations
 
 if TYPE_CHECKING:
@@ -48,6 +55,9 @@ class WindowIndex:
         Reason -> number of windows not taken.
     folds
         Names of the folds.
+    borders
+        Stimulus -> seconds at which one of its blocks ends and the next begins, in any recording; none for rules other
+        than content, which cut no stimulus.
     """
 
     table: pd.DataFrame
@@ -61,6 +71,7 @@ class WindowIndex:
     blocks: list[Block]
     counts: dict[str, int]
     folds: list[str]
+    borders: dict[str, list[float]] = field(default_factory=dict)
     fold_name: str = ""
     audit: dict[str, Any] = field(default_factory=dict)
 
@@ -144,6 +155,7 @@ class _Builder:
         self.contents = [store.stimuli[name].sha256 for name in self.stimuli]
         self.blocks: list[Block] = []
         self.block_numbers: dict[str, int] = {}
+        self.borders: dict[str, set[float]] = {}
         self.counts: Counter[str] = Counter()
         self.parts: list[pd.DataFrame] = []
 
@@ -197,12 +209,35 @@ class _Builder:
         return self._inside_recording(rows, recording, anchors)
 
     def _blocks(self, recording: StoredRecording, presentation: Presentation, stimulus: int) -> list[Block]:
-        sentences = sentences_of_stimulus(recording.events, presentation.stimulus)
-        length = float(presentation.to_stimulus(presentation.offset))
-        return blocks_of_stimulus(sentences, self.contents[stimulus], length, self.settings.split)
+        split = self.settings.split
+        if split.extent == "recording" and split.rule == "content":
+            blocks = self._blocks_of_recording(recording, presentation)
+        else:
+            sentences = sentences_of_stimulus(recording.events, presentation.stimulus)
+            length = float(presentation.to_stimulus(presentation.offset))
+            blocks = blocks_of_stimulus(sentences, self.contents[stimulus], length, split)
+        if split.rule == "content":
+            known = self.borders.setdefault(presentation.stimulus, set())
+            known.update(b.start for b in blocks[1:] if not any(abs(b.start - k) <= SAME_PLACE for k in known))
+        return blocks
+
+    def _blocks_of_recording(self, recording: StoredRecording, presentation: Presentation) -> list[Block]:
+        """Blocks over all stimuli of a recording, those that reach into a presentation, in seconds of its stimulus."""
+        sentences = sentences_of_recording(recording.events, self.stimuli)
+        if not sentences:
+            raise NeurodecodeError(
+                f"{recording.name}: segments.split.extent is recording, and there is no row of kind sentence to make "
+                "blocks of; use segments.split.extent=stimulus"
+            )
+        blocks = merged_blocks(sentences, self.settings.split.block_seconds)
+        here = [b for b in blocks if b.start < presentation.offset and b.stop > presentation.onset]
+        start, stop = ([float(presentation.to_stimulus(getattr(b, end))) for b in here] for end in ("start", "stop"))
+        return [Block(b.uid, first, last, b.sentences) for b, first, last in zip(here, start, stop)]
 
     def _block_number(self, block: Block, stimulus: int) -> int:
-        key = f"{self.contents[stimulus]}|{block.start:.3f}|{block.uid}"
+        # blocks of a recording begin at times of its own clock, and text tells them apart
+        place = f"{block.start:.3f}" if self.settings.split.extent == "stimulus" else ""
+        key = f"{self.contents[stimulus]}|{place}|{block.uid}"
         if key not in self.block_numbers:
             self.block_numbers[key] = len(self.blocks)
             self.blocks.append(block)
@@ -292,6 +327,7 @@ class _Builder:
             blocks=self.blocks,
             counts=counts,
             folds=folds,
+            borders={name: sorted(borders) for name, borders in sorted(self.borders.items())},
         )
 
 
