@@ -228,6 +228,26 @@ def ensemble(
 
 
 @app.command()
+def linguistics(
+    run: Annotated[Path, typer.Argument(help="An evaluated run, or an ensemble.")],
+    split: Annotated[str, typer.Option(help="test or valid.")] = "test",
+    words: Annotated[Path | None, typer.Option(help="TSV of word features: a column word, and features beside it.")] = None,
+    language: Annotated[str, typer.Option(help="Of the speech, for word frequencies.")] = "en",
+    store: Annotated[Path | None, typer.Option(help="Where the store lies now, if it was moved.")] = None,
+    shuffles: Annotated[int, typer.Option(min=20, help="Wrong pairings behind the control.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """What the decoder's success goes with: phones, word frequency, part of speech, embeddings, beside wrong pairings."""
+    from neurodecode.evaluation.linguistics import analyse, linguistics_table
+
+    result = analyse(run, split, language=language, table=words, store=store, shuffles=shuffles)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    else:
+        _print_table(*linguistics_table(result))
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Evaluated runs, or folders of classifiers (subjects, seeds).")],
     split: Annotated[str, typer.Option(help="test or valid.")] = "test",
