@@ -2,8 +2,8 @@
 
     matching(["ctx-lh-precentral", "Left-Hippocampus"], ["left vSMC"])      # [True, False]
 
-In: labels of a channel table, and names wanted. A name is one of `GROUPS`, or any label or whole words of one. White matter that
-lies under a region (`wm-lh-precentral`) does not count as the region unless it is asked for by `wm`.
+In: labels of a channel table, and names wanted. A name is one of `GROUPS`, or any label or whole words of one. White matter
+that lies under a region (`wm-lh-precentral`) does not count as the region unless it is asked for by `wm`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 from neurodecode.errors import SettingsError
 
-# Words that one label must hold together, written as Desikan-Killiany, Destrieux, Harvard-Oxford and plain tables write
-# them; after `=` it must hold nothing else (S_temporal_sup is a sulcus). Atlases of whole gyri do not tell the ventral part of the pre- and postcentral gyri from the dorsal part.
+# Words that one label must hold together, written as Desikan-Killiany, Destrieux, Harvard-Oxford and plain tables write them;
+# after `=` it must hold nothing else (S_temporal_sup is a sulcus). Atlases of whole gyri do not tell the ventral part of the
+# pre- and postcentral gyri from the dorsal part.
 GROUPS: dict[str, tuple[str, ...]] = {
     "vSMC": (
         *("vsmc", "precentral", "postcentral", "subcentral", "s central", "central sulcus"),

@@ -3,7 +3,7 @@
     selection = read_selection(Path("ranking/selection.json"))
     selection["folds"]["fold-0"]["subjects"]["01"]["chosen"]        # ["T'3", "T'4", ...]
 
-In and out: `selection.json`, whose keys are those of the dictionary below, and `channels.tsv` with one row a channel for people.
+In and out: `selection.json` with the keys below, and `channels.tsv` with one row a channel for people.
 
     schema, kind "channel-selection", method, name, settings, store, simulated, versions, command, sha256
     folds.<fold>: rule, seed, subjects.<subject>:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
 
@@ -17,7 +17,7 @@ class ChannelChoice(Settings):
     test or validation window of the run."""
     regions: tuple[str, ...] = ()
     """Regions of the channel table, or groups of them such as vSMC and STG; `left STG` takes one side."""
-    names: dict[str, tuple[str, ...]] = {}
+    names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Subject -> channels, for a choice that was made without these recordings (published lists, clinical knowledge)."""
     top: PositiveInt | None = None
     """So many of the best of `file`; none takes those that the file chose."""

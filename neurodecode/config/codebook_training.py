@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings, apply_overrides, read_yaml, validate, with_base
+from neurodecode.config.channels import ChannelChoice
 from neurodecode.config.codebook import (
     ClassifierSettings,
     MaskedEncoderSettings,
@@ -93,6 +94,8 @@ class CodebookTrainSettings(Settings):
     """tokenizer: below this share of codes hit in an epoch a warning is given (a poor table is worse than none)."""
     subjects: tuple[str, ...] = ()
     """Only these subjects; empty takes all."""
+    channels: ChannelChoice | None = None
+    """Only these channels of each subject; none takes all."""
     training: CodebookTrainingSettings = CodebookTrainingSettings()
     seed: int = Field(42, ge=0)
     """Seed of weights, order, masks and dropout (published: 42, 0, 1, 2, 3, 4)."""

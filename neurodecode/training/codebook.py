@@ -40,6 +40,7 @@ from neurodecode.segments.scaling import Scalers
 from neurodecode.store.store import Store
 from neurodecode.training import run_folder
 from neurodecode.training.callbacks import MetricsTable
+from neurodecode.training.chosen import chosen_channels, described
 from neurodecode.training.codebook_data import (
     SubjectSource,
     WholeIndex,
@@ -51,6 +52,7 @@ from neurodecode.training.codebook_data import (
 from neurodecode.training.codebook_task import LOGGED, ClassifyTask, MaskedTask, StageTask, TokenizerTask
 from neurodecode.training.fit import data_device, resolve_accelerator, resolve_precision, train_task
 
+CHANNELS = "channels.json"  # of a fold: subject -> names
 Stage = CodebookTokenizer | MaskedEncoder | CodebookClassifier
 
 
@@ -85,6 +87,9 @@ def fit_codebook(
     out = Path(out)
     if settings.start_from is not None:  # the same run whatever the working directory is
         settings = settings.model_copy(update={"start_from": settings.start_from.resolve()})
+    if settings.channels is not None and settings.channels.file is not None:
+        choice = settings.channels.model_copy(update={"file": settings.channels.file.resolve()})
+        settings = settings.model_copy(update={"channels": choice})
     accelerator, precision = resolve_accelerator(settings), resolve_precision(settings)
     opened = Store(store)
     chosen = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
@@ -96,6 +101,9 @@ def fit_codebook(
     index = _index(settings, opened)
     if settings.start_from is not None:
         _check_all_folds(settings, index, settings.start_from)
+    kept: dict[str, dict[str, list[str]] | None] = dict.fromkeys(index.folds)
+    if settings.channels is not None:  # all folds are asked before the first is trained
+        kept = {name: chosen_channels(settings.channels, _fold(settings, index, name)) for name in index.folds}
     device = data_device(settings, accelerator, index)
     for name in index.folds:
         folder = out / name
@@ -103,7 +111,8 @@ def fit_codebook(
             continue
         fold = _fold(settings, index, name)
         source = fold.source(fit=True, device=str(device))
-        data = SubjectSource(source)
+        data = SubjectSource(source, kept[name])
+        _refuse_other_channels(folder, dict(zip(fold.subjects, data.channels)))
         start = None if settings.start_from is None else Start(settings.start_from, fold, data)
         torch.manual_seed(settings.seed)  # just before the weights are drawn
         model = build_stage(settings, _sizes(settings, fold, data, start))
@@ -114,6 +123,7 @@ def fit_codebook(
         source.scalers.save(folder / "scalers.npz")
         run_folder.write_windows(folder / "windows.csv.gz", fold.table)
         write_json(folder / "vocabulary.json", fold.vocabulary)
+        write_json(folder / CHANNELS, dict(zip(fold.subjects, data.channels)))
         task = _task(settings, model, data, start)
         _check_start(settings, fold)
         columns = ("epoch", "step", "train_loss", "valid_loss", *LOGGED[settings.task], "learning_rate", "seconds")
@@ -179,6 +189,15 @@ def _refuse_other_start(out: Path, info: dict[str, Any]) -> None:
         )
 
 
+def _refuse_other_channels(folder: Path, channels: dict[str, list[str]]) -> None:
+    """Stop if a fold that is under way read other channels: the file that chose them was ranked anew since."""
+    path = folder / CHANNELS
+    if path.is_file() and read_json(path) != channels:
+        raise SettingsError(
+            f"{folder}: began with other channels than channels.file chooses now; give another --out, or delete it"
+        )
+
+
 def _check_all_folds(settings: CodebookTrainSettings, index: LabelIndex, start: Path) -> None:
     """Ask before the first fold is trained whether the earlier run saw what any fold tests."""
     info = run_folder.read_run(start)
@@ -237,7 +256,7 @@ class Start:
                 f"start_from: {run} was trained at {self.info['sizes']['sfreq']:g} Hz, the store has {index.sfreq:g} Hz"
             )
         refuse_seen_tests(index, run, name, self.info)
-        known = self.info["channel_names"]
+        known = channels_of(run, name, self.info)
         self.places: list[int | None] = []
         for subject, names in zip(index.subjects, data.channels):
             if subject in known and known[subject] != names:
@@ -288,7 +307,8 @@ def _load(
 ) -> tuple[Stage, CodebookTrainSettings]:
     settings = validate(CodebookTrainSettings, info["settings"], str(run / "run.json"))
     vocabulary = read_json(run / fold / "vocabulary.json")
-    model = build_stage(settings, info["sizes"] | {"n_outputs": len(vocabulary)})
+    counts = [len(names) for names in channels_of(run, fold, info).values()]
+    model = build_stage(settings, info["sizes"] | {"n_outputs": len(vocabulary), "n_chans": counts})
     state = torch.load(run / fold / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
     return model.eval().to(device), settings
@@ -297,7 +317,14 @@ def _load(
 def load_windows(run: Path, fold: str, index: LabelIndex, device: torch.device | str = "cpu") -> SubjectSource:
     """Batches of a fold, scaled as in training."""
     features: Any = LabelFeatures()
-    return SubjectSource(BatchSource(index.fold(fold), features, Scalers.load(run / fold / "scalers.npz"), device))
+    source = BatchSource(index.fold(fold), features, Scalers.load(run / fold / "scalers.npz"), device)
+    return SubjectSource(source, channels_of(run, fold, run_folder.read_run(run)))
+
+
+def channels_of(run: Path, fold: str, info: dict[str, Any]) -> dict[str, list[str]]:
+    """Subject -> channels that a fold was trained on; folds may have chosen different ones."""
+    path = run / fold / CHANNELS
+    return read_json(path) if path.is_file() else info["channel_names"]  # runs of earlier versions took all
 
 
 def _fold(settings: CodebookTrainSettings, index: LabelIndex, name: str) -> LabelIndex:
@@ -431,6 +458,7 @@ def _describe(
         "subjects": index.subjects,
         "recordings": [r.name for r in index.recordings],
         "channel_names": dict(zip(index.subjects, data.channels)),
+        "channel_choice": described(settings.channels),
         "split": split,
         "folds": index.folds,
         "n_parameters": count_parameters(model),

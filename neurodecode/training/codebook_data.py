@@ -6,6 +6,7 @@ columns are the channels of each window's subject, as the networks read them, [B
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class SubjectSource:
     ----------
     source
         Of the cohort's columns.
+    chosen
+        Subject -> the only channels to keep, in any order; None keeps all.
 
     Attributes
     ----------
@@ -42,17 +45,19 @@ class SubjectSource:
     Raises
     ------
     SettingsError
-        If recordings of a subject do not have the same channels where columns are each recording's own.
+        If recordings of a subject do not have the same channels where columns are each recording's own, or a channel that
+        is to be kept is not there.
     """
 
-    def __init__(self, source: BatchSource) -> None:
+    def __init__(self, source: BatchSource, chosen: Mapping[str, Collection[str]] | None = None) -> None:
         self.source = source
-        chosen = [_channels(source, subject) for subject in source.index.subjects]
-        self.channels = [names for _, names in chosen]
-        self._table = torch.full(
-            (len(chosen), max(self.counts)), source.layouts.n_chans
-        )  # the column after the last is 0
-        for s, (columns, _) in enumerate(chosen):
+        found = [_channels(source, subject) for subject in source.index.subjects]
+        if chosen is not None:
+            found = [_kept(*own, chosen[name], name) for own, name in zip(found, source.index.subjects)]
+        self.channels = [names for _, names in found]
+        # the column after the last is 0
+        self._table = torch.full((len(found), max(self.counts)), source.layouts.n_chans)
+        for s, (columns, _) in enumerate(found):
             self._table[s, : len(columns)] = torch.from_numpy(columns)
 
     @property
@@ -248,6 +253,18 @@ def _channels(source: BatchSource, subject: str) -> tuple[np.ndarray, list[str]]
             f"{index.recordings[mine[0]].name}; use name"
         )
     return columns, [names[0][c] for c in columns]
+
+
+def _kept(columns: np.ndarray, names: list[str], wanted: Collection[str], subject: str) -> tuple[np.ndarray, list[str]]:
+    """Columns and names of the channels that are wanted, in the order of the subject."""
+    missing = [name for name in wanted if name not in names]
+    if missing or not wanted:
+        raise SettingsError(
+            f"channels: subject {subject} has no good channel {', '.join(missing[:3]) or 'left'} in this store "
+            f"({len(missing)} of {len(wanted)} are not there); choose channels on the store that is trained on"
+        )
+    keep = [k for k, name in enumerate(names) if name in set(wanted)]
+    return columns[keep], [names[k] for k in keep]
 
 
 def refuse_seen_tests(index: LabelIndex, start: Path, fold: str, info: dict[str, Any]) -> None:
