@@ -52,6 +52,11 @@ class FeatureSet:
     covered: float
 
 
+def installed(package: str) -> bool:
+    """Whether an optional package is there."""
+    return importlib.util.find_spec(package) is not None
+
+
 def speech_of(store: Store, stimuli: Sequence[str]) -> Speech:
     """Onsets (s in the stimulus) and labels of the words and phones of each stimulus, from the recording that has most."""
     found: Speech = {}
@@ -127,7 +132,7 @@ def feature_sets(
     letters = _mean(focus, lambda w: np.array([float(len(w))]))
     sets["word length"] = FeatureSet(letters[0], "letters", letters[1])
     sets["word frequency"] = _frequency(focus, speech, language)
-    if language == "en" and importlib.util.find_spec("lemminflect"):
+    if language == "en" and installed("lemminflect"):
         sets["part of speech"] = _part_of_speech(focus)
     if table is not None:
         sets |= _from_table(table, focus, heard if at_words else None)
@@ -167,7 +172,7 @@ def _mean(words: list[list[str]], value: Callable[[str], np.ndarray | None]) -> 
 
 def _frequency(focus: list[list[str]], speech: Speech, language: str) -> FeatureSet:
     """Zipf frequency from wordfreq, or from the words of these stimuli when it is not installed."""
-    if importlib.util.find_spec("wordfreq"):
+    if installed("wordfreq"):
         from wordfreq import available_languages, zipf_frequency
 
         if language not in available_languages():
