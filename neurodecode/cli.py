@@ -194,9 +194,10 @@ def evaluate(
     from neurodecode.training.run_folder import is_codebook
 
     if is_codebook(run):
-        from neurodecode.training.classification import read_classification
+        from neurodecode.evaluation.classification.beside import evaluate_classification
 
-        found = read_classification(run, split)
+        settings = load_settings(EvaluationSettings, config, "configs/evaluation", overrides or [])
+        found = evaluate_classification(run, settings, split)
         if as_json:
             typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         else:
@@ -231,7 +232,9 @@ def ensemble(
 def linguistics(
     run: Annotated[Path, typer.Argument(help="An evaluated run, or an ensemble.")],
     split: Annotated[str, typer.Option(help="test or valid.")] = "test",
-    words: Annotated[Path | None, typer.Option(help="TSV of word features: a column word, and features beside it.")] = None,
+    words: Annotated[
+        Path | None, typer.Option(help="TSV of word features: a column word, and features beside it.")
+    ] = None,
     language: Annotated[str, typer.Option(help="Of the speech, for word frequencies.")] = "en",
     store: Annotated[Path | None, typer.Option(help="Where the store lies now, if it was moved.")] = None,
     shuffles: Annotated[int, typer.Option(min=20, help="Wrong pairings behind the control.")] = 200,
@@ -245,6 +248,41 @@ def linguistics(
         typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
     else:
         _print_table(*linguistics_table(result))
+
+
+@app.command()
+def baselines(
+    config: Annotated[str, typer.Argument(help="Preset of configs/baselines, or a YAML file.")],
+    store: Annotated[Path, typer.Option(help="The store.")],
+    out: Annotated[Path, typer.Option(help="Folder of the answers and of the table.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classification by many methods on the same windows: one table. What is answered already is kept."""
+    from rich.table import Table
+
+    from neurodecode.config import load_settings
+    from neurodecode.config.baselines import BaselineSettings
+    from neurodecode.evaluation.classification.table import run_baselines
+    from neurodecode.evaluation.classification.tables import baselines_table
+
+    settings = load_settings(BaselineSettings, config, "configs/baselines", overrides or [])
+    errors = _console(stderr=True)
+    result = run_baselines(
+        settings, store, out, say=lambda line: errors.print(line, markup=False) if _progress() else None
+    )
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        return
+    title, columns, rows, notes = baselines_table(result)
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table)
+    for note in [*notes, f"{out / 'baselines.json'}: settings, each person's figures, confusion matrices."]:
+        _console().print(note, markup=False)
 
 
 @app.command()

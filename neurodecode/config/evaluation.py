@@ -102,6 +102,8 @@ class EvaluationSettings(Settings):
     """Further candidate pools; none by default."""
     pooling: PoolingSettings = PoolingSettings()
     """Answers from several windows together, beside same-stimulus pooling; none by default."""
+    baselines: tuple[Literal["lda", "ridge"], ...] = ("lda", "ridge")
+    """Of a classification run only: linear methods beside it, on its windows and sides; none leaves them out."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is a device, else the CPU, wherever the run was trained."""
     batch_size: PositiveInt = 256

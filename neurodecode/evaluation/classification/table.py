@@ -232,6 +232,24 @@ def describe(
     )
 
 
+def joined_rows(
+    settings: BaselineSettings,
+    method: str,
+    scaling: Scaling,
+    folds: dict[str, LabelIndex],
+    files: dict[tuple[str, Scaling, int], list[tuple[Question, Path]]],
+) -> list[Answers]:
+    """What each seed of a row said about all test windows."""
+    probabilities = settings.methods[method].kind != "ridge"
+    return [
+        _joined(
+            [_read(path) | {"fold": question.fold} for question, path in listed], folds, probabilities=probabilities
+        )
+        for (name, how, _), listed in files.items()
+        if (name, how) == (method, scaling)
+    ]
+
+
 def prior(fold: LabelIndex, settings: BaselineSettings) -> dict[str, Any]:
     """The answer of training labels' frequencies: of the subject's own, or of all where people are held out."""
     table, n_classes = fold.table, len(fold.vocabulary)
