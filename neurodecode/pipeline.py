@@ -4,7 +4,9 @@ In: PipelineSettings. Out: a folder ::
 
     OUT/cohort/            the simulated cohort, when the card makes one
     OUT/store/             the store and its features
-    OUT/runs/<label>/      one trained run a label, with evaluation/ and report.html
+    OUT/runs/<label>/      one trained run a label, with evaluation/ and report.html; codebook stages may have one a
+                           subject and seed below it (training/jobs.py)
+    OUT/summary.json       of the codebook classifiers: figures over seeds and subjects; OUT/report.html shows them
     OUT/stages.json        key of each finished stage: what is done, and why something is redone
 
 A stage is done when its key (a hash of its settings and of the keys of the stages it reads) is the one written down.
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodecode.config import (
+    CodebookTrainSettings,
     CohortCard,
     EvaluationSettings,
     PipelineSettings,
@@ -30,9 +33,9 @@ from neurodecode.config import (
     validate,
     with_base,
 )
-from neurodecode.config.base import S
+from neurodecode.config.base import S, merge
 from neurodecode.errors import NeurodecodeError, SettingsError
-from neurodecode.files import read_json, sha256_of_value, write_json
+from neurodecode.files import read_json, sha256_of_file, sha256_of_value, write_json
 from neurodecode.resources import find_yaml
 
 SHARED = "NEURODECODE_SHARED_DATA"  # names the folder of the recordings that tests and measurements use
@@ -111,6 +114,8 @@ def load_pipeline(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Pi
                 values[stage] = {"base": values[stage]}
         elif stage == "training" and len(rest) > 1 and isinstance(runs, dict) and isinstance(runs.get(rest[0]), str):
             runs[rest[0]] = {"base": runs[rest[0]]}
+    if isinstance(values.get("cohort"), dict):
+        values["cohort"] = with_base(values["cohort"], "datasets")
     return validate(PipelineSettings, apply_overrides(values, overrides), str(name_or_file))
 
 
@@ -167,7 +172,13 @@ def run_pipeline(
     """
     # every setting is read before any work: a typing error in the last stage must not cost an hour
     preprocessing = stage_settings(PreprocessingSettings, settings.preprocessing, "configs/preprocessing")
-    trainings = {k: stage_settings(TrainSettings, v, "configs/training") for k, v in settings.training.items()}
+    trainings = training_settings(settings)
+    codebook = {k: v for k, v in trainings.items() if isinstance(v, CodebookTrainSettings)}
+    alone = _alone(settings, codebook)
+    if codebook:
+        from neurodecode.training.jobs import check_starts
+
+        check_starts(codebook, alone)
     evaluation = stage_settings(EvaluationSettings, settings.evaluation, "configs/evaluation")
     card = load_card(settings.cohort)
     out.mkdir(parents=True, exist_ok=True)
@@ -178,6 +189,8 @@ def run_pipeline(
     store_key = sha256_of_value({"cohort": cohort_key, "signals": _signals(out / "store")})
 
     for label, training in trainings.items():
+        if isinstance(training, CodebookTrainSettings):
+            continue
         run = out / "runs" / label
         feature_key = _features(out / "store", training, label, stages, store_key, progress)
         run_key = sha256_of_value({"training": training.model_dump(mode="json"), "features": feature_key})
@@ -194,17 +207,112 @@ def run_pipeline(
 
             evaluate(run, evaluation, progress=progress)
             stages.finished(f"evaluate {label}", key)
-        write_json(run / "published.json", [figure.model_dump() for figure in settings.published])
-        report_key = sha256_of_value({"evaluation": key, "published": read_json(run / "published.json")})
-        if stages.wanted(f"report {label}", report_key, run / "report.html"):
-            from neurodecode.reports.report import write_report
-
-            write_report(run)
-            stages.finished(f"report {label}", report_key)
+        _report(label, run, key, settings, stages)
         if show is not None:
             show(read_json(written))
         say(f"report: {run / 'report.html'}")
+    if codebook:
+        failed += _codebook(settings, codebook, alone, out, stages, on_error, progress, show)
     return failed
+
+
+def training_settings(settings: PipelineSettings) -> dict[str, TrainSettings | CodebookTrainSettings]:
+    """Label -> settings; those of codebook stages lie over `common`, which lies over their presets.
+
+    Raises
+    ------
+    SettingsError
+        One line, for a setting that is not allowed.
+    """
+    kind = "configs/training"
+    found: dict[str, TrainSettings | CodebookTrainSettings] = {}
+    for label, value in settings.training.items():
+        values = {"base": value} if isinstance(value, str) else value
+        if "task" in with_base(values, kind):
+            merged = with_base(merge(settings.common, values), kind)
+            found[label] = validate(CodebookTrainSettings, merged, f"training.{label}")
+        else:
+            found[label] = stage_settings(TrainSettings, value, kind)
+    return found
+
+
+def _alone(settings: PipelineSettings, codebook: dict[str, CodebookTrainSettings]) -> tuple[str, ...]:
+    """Labels that are trained once a subject."""
+    if isinstance(settings.each_subject, bool):
+        return tuple(codebook) if settings.each_subject else ()
+    strange = [label for label in settings.each_subject if label not in codebook]
+    if strange:
+        raise SettingsError(f"each_subject: {strange[0]} is no codebook stage; only those are trained once a subject")
+    return settings.each_subject
+
+
+def _codebook(
+    settings: PipelineSettings,
+    codebook: dict[str, CodebookTrainSettings],
+    alone: tuple[str, ...],
+    out: Path,
+    stages: Stages,
+    on_error: Literal["stop", "continue"],
+    progress: bool,
+    show: Callable[[dict[str, Any]], None] | None,
+) -> list[str]:
+    """Train, score and report the runs of all codebook labels; returns one line a run that failed."""
+    from neurodecode.evaluation.summary import summarise
+    from neurodecode.reports.report import write_report
+    from neurodecode.training.codebook import fit_codebook
+    from neurodecode.training.jobs import job_key, plan
+
+    store, runs = out / "store", out / "runs"
+    recorded = read_json(store / "cohort.json")["recordings"]
+    subjects = sorted({entry["subject"] for entry in recorded})
+    for label, training in codebook.items():
+        seeds = settings.seeds if training.task == "classify" else ()
+        _put_other_layout_aside(runs / label, f"{label in alone} {bool(seeds)}", stages)
+    keys: dict[Path, str] = {}
+    failed: list[str] = []
+    for job in plan(codebook, runs, subjects, alone=alone, seeds=settings.seeds):
+        if job.start is not None and job.start not in keys:
+            failed.append(f"{job.name}: not trained, since {job.start.relative_to(runs)} failed")
+            stages.say(f"failed: {failed[-1]}")
+            continue
+        key = job_key(job, store, keys)
+        classify = job.settings.task == "classify"
+        product = job.run / "evaluation" / "test.json" if classify else job.run / "run.json"
+        if stages.wanted(f"train {job.name}", key, product):
+            _put_other_run_aside(job.run, job.settings, store, stages.say)
+            try:
+                fit_codebook(job.settings, store, job.run, progress=progress)
+            except NeurodecodeError as error:
+                if on_error == "stop":
+                    raise
+                failed.append(f"{job.name}: {error}")
+                stages.say(f"failed: {failed[-1]}")
+                continue
+            stages.finished(f"train {job.name}", key)
+        keys[job.run] = key
+        _report(job.name, job.run, key, settings, stages)
+    classifiers = [runs / label for label, training in codebook.items() if training.task == "classify"]
+    there = [folder for folder in classifiers if any(run == folder or folder in run.parents for run in keys)]
+    if there:
+        published = {label: value.model_dump() for label, value in settings.published_accuracy.items()}
+        summary = summarise(settings.name, there, published, keep=tuple(keys))
+        write_json(out / "summary.json", summary)
+        if show is not None:
+            show(summary)
+        stages.say(f"report: {write_report(out)}")
+    return failed
+
+
+def _report(name: str, run: Path, key: str, settings: PipelineSettings, stages: Stages) -> None:
+    """Write the report of a run when it, its evaluations or the published figures have changed."""
+    write_json(run / "published.json", [figure.model_dump() for figure in settings.published])
+    evaluations = [sha256_of_file(path) for path in sorted((run / "evaluation").glob("*.json"))]
+    key = sha256_of_value({"evaluation": key, "files": evaluations, "published": read_json(run / "published.json")})
+    if stages.wanted(f"report {name}", key, run / "report.html"):
+        from neurodecode.reports.report import write_report
+
+        write_report(run)
+        stages.finished(f"report {name}", key)
 
 
 def _cohort(card: CohortCard, out: Path, stages: Stages) -> tuple[list, str]:
@@ -269,30 +377,67 @@ def _signals(store: Path) -> list[str]:
 
 def _features(store: Path, training: TrainSettings, label: str, stages: Stages, store_key: str, progress: bool) -> str:
     """Features are cached by content, so this only computes what is missing."""
+    from neurodecode.segments.windows import build_windows
     from neurodecode.stimuli.features import compute_features
     from neurodecode.store.store import Store
 
-    made = compute_features(Store(store), training.features, progress=progress)
+    opened, borders = Store(store), None
+    if training.features.extent == "block":
+        borders = build_windows(opened, training.segments, training.subjects).borders
+    made = compute_features(opened, training.features, progress, borders)
     stages.say(f"features {label}: {len(made.names)} stimuli, {made.dimension} dimension(s)")
     return sha256_of_value({"features": training.features.model_dump(mode="json"), "store": store_key})
 
 
-def _put_other_run_aside(run: Path, settings: TrainSettings, store: Path, say: Say) -> None:
-    """Rename a run of other settings or other signals: results are kept, never mixed. One that can go on stays."""
-    from neurodecode.training.run_folder import first_difference, read_run, run_settings
+def _put_other_run_aside(run: Path, settings: TrainSettings | CodebookTrainSettings, store: Path, say: Say) -> None:
+    """Rename a run of other settings, signals or beginnings: results are kept, never mixed. One that can go on stays."""
+    from neurodecode.training.run_folder import read_run
 
     if not (run / "run.json").is_file():
         return
-    info = read_run(run)
-    recorded = {r["name"]: r["sha256_signal"] for r in read_json(store / "cohort.json")["recordings"]}
-    same_data = {name: recorded.get(name) for name in info["store_sha256s"]} == info["store_sha256s"]
-    begun = run_settings(info, str(run / "run.json")).model_dump(mode="json")
+    reason = _why_another(read_run(run), settings, store)
+    if reason:
+        say(f"  the run that was there ({reason}) is now {_put_aside(run).name}")
+
+
+def _why_another(info: dict[str, Any], settings: TrainSettings | CodebookTrainSettings, store: Path) -> str:
+    """Why a run cannot be continued with these settings on this store; empty if it can."""
+    from neurodecode.training.codebook import checkpoints
+    from neurodecode.training.run_folder import first_difference
+
+    cls = type(settings)
+    if ("task" in info["settings"]) != (cls is CodebookTrainSettings):
+        return "of another kind"
+    begun = validate(cls, info["settings"], "run.json").model_dump(mode="json")
     different = first_difference(begun, settings.model_dump(mode="json"))
-    if same_data and not different:
-        return
-    reason = f"{different[0]} was {different[1]}" if different else "its signals were others"
+    if different:
+        return f"{different[0]} was {different[1]}"
+    stored = read_json(store / "cohort.json")["recordings"]
+    chosen = [r for r in stored if not settings.subjects or r["subject"] in settings.subjects]
+    if {r["name"]: r["sha256_signal"] for r in chosen} != info["store_sha256s"]:
+        return "its signals were others"
+    start = info.get("start_from")
+    if (
+        start
+        and "checkpoints" in start
+        and checkpoints(Path(start["run"]), list(start["checkpoints"])) != start["checkpoints"]
+    ):
+        return f"{Path(start['run']).name}, with which it began, was another"
+    return ""
+
+
+def _put_other_layout_aside(folder: Path, layout: str, stages: Stages) -> None:
+    """Rename the folder of a label that holds one run where many are wanted, or the other way round."""
+    name = f"layout {folder.name}"
+    if folder.exists() and stages.keys.get(name, layout) != layout:
+        stages.say(
+            f"{folder.name}: what was there, split otherwise by subject and seed, is now {_put_aside(folder).name}"
+        )
+    stages.finished(name, layout)
+
+
+def _put_aside(folder: Path) -> Path:
     number = 1
-    while (aside := run.with_name(f"{run.name}.before-{number}")).exists():
+    while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
         number += 1
-    run.rename(aside)
-    say(f"  the run that was there ({reason}) is now {aside.name}")
+    return folder.rename(aside)

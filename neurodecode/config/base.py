@@ -127,14 +127,15 @@ def with_base(values: dict[str, Any], kind: str, seen: tuple[str, ...] = ()) -> 
     path = find_yaml(base, kind)
     if str(path.resolve()) in seen:
         raise SettingsError(f"{path}: its base leads back to itself; a base must end at a preset without one")
-    return _merge(with_base(read_yaml(path), kind, (*seen, str(path.resolve()))), above)
+    return merge(with_base(read_yaml(path), kind, (*seen, str(path.resolve()))), above)
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings with others over them: mappings key by key, any other value replaces."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 

@@ -6,11 +6,13 @@ In: two run folders, each with `evaluation/<split>.json` and `<split>_ranks.csv.
     result["difference"], result["low"], result["high"], result["wilcoxon_p"]
 
 Runs may differ in everything but the question: signals cleaned in another way, other features, another network. What was
-asked (which windows, against which candidates) must be the same, or the difference means nothing.
+asked (which windows, against which candidates) must be the same, or the difference means nothing. Classifiers are compared
+by their answers, and more than two stand in one table (`answers`, `summary`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,53 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.errors import NeurodecodeError
+from neurodecode.evaluation.answers import compare_answers, is_classification, runs_below
 from neurodecode.evaluation.ranks import read_ranks
 from neurodecode.evaluation.statistics import FEWEST_FOR_WILCOXON, FEWEST_SUBJECTS, compare
+from neurodecode.evaluation.summary import summarise
 from neurodecode.evaluation.tables import COLUMNS, figure_text, signed
 from neurodecode.files import plain, read_json
 from neurodecode.segments.windows import SAME_PLACE
 
 NAMES = {**COLUMNS, "percentile_rank": "percentile rank", "median_rank": "mean rank"}
+NAMES |= {"accuracy": "accuracy", "top5": "top-5", "cross_entropy": "cross-entropy, nats"}
+LOWER_IS_BETTER = {"median_rank", "cross_entropy"}
+
+
+def compare_any(runs: Sequence[Path], split: str = "test", metric: str | None = None) -> dict[str, Any]:
+    """Two runs paired, or several classifiers in one summary.
+
+    Parameters
+    ----------
+    runs
+        Two runs of the aligner; or runs of classifiers, or folders that hold one a subject or seed.
+    split
+        test or valid; classifiers have test only.
+    metric
+        By default top10, of classifiers accuracy.
+
+    Raises
+    ------
+    NeurodecodeError
+        If they cannot be compared; see `compare_runs`, `compare_answers`, `summarise`.
+    """
+    kinds = [is_classification(run) for run in runs]
+    if any(kinds) and not all(kinds):
+        odd = runs[kinds.index(not kinds[0])]
+        raise NeurodecodeError(f"{odd}: of another kind than {runs[0]}; compare classifiers with classifiers")
+    if not any(kinds):
+        if len(runs) != 2:
+            raise NeurodecodeError(f"compare: {len(runs)} runs of the aligner; give two")
+        return compare_runs(runs[0], runs[1], split, metric or "top10")
+    if split != "test":
+        raise NeurodecodeError(f"--split {split}: classifiers are scored on test windows only; use test")
+    if len(runs) != 2:
+        return summarise("classifiers", runs)
+    sides = [runs_below(run) for run in runs]
+    found = compare_answers(sides[0], sides[1], metric or "accuracy")
+    for name, run in zip(("first", "second"), runs):
+        found[name]["run"] = str(run)
+    return {"kind": "classification-comparison", "split": split} | found
 
 
 def compare_runs(
@@ -111,10 +153,12 @@ def comparison_table(result: dict[str, Any]) -> tuple[str, list[str], list[list[
     title = f"{NAMES[metric]}, {result['split']} split, {data}, the same {result['n_queries']} windows"
     p_value = "-" if result["wilcoxon_p"] is None else f"{result['wilcoxon_p']:.2g}"
     interval = f"[{signed(metric, result['low'])}, {signed(metric, result['high'])}]"
+    exact = result.get("exact")
+    test = f"p = {p_value}" if exact is None else f"p = {p_value}, exact p = {exact['p']:.2g}"
     rows = [
         ["first", result["first"]["run"], figure_text(metric, result["first"]["value"])],
         ["second", result["second"]["run"], figure_text(metric, result["second"]["value"])],
-        ["second - first", f"p = {p_value}", f"{signed(metric, result['difference'])} {interval}"],
+        ["second - first", test, f"{signed(metric, result['difference'])} {interval}"],
         ["chance", "", figure_text(metric, result["chance"])],
     ]
     return title, ["", "run", NAMES[metric]], rows, _notes(result)
@@ -122,6 +166,15 @@ def comparison_table(result: dict[str, Any]) -> tuple[str, list[str], list[list[
 
 def _notes(result: dict[str, Any]) -> list[str]:
     notes = [f"[95 % interval over {result['over']}, paired]; p: two-sided signed-rank over subjects' means."]
+    exact = result.get("exact")
+    if exact is not None:
+        notes.append(
+            f"Exact p: McNemar, two-sided; {exact['only_first']} windows only the first got right, {exact['only_second']} only "
+            "the second. It takes windows as independent, which neighbours in time are not."
+        )
+    counts = [len(result[side].get("runs", [])) for side in ("first", "second")]
+    if max(counts) > 1:
+        notes.append(f"Runs behind the two sides: {counts[0]} and {counts[1]}; a window's seeds are averaged first.")
     if result["wilcoxon_p"] is None and result["n_subjects"] < FEWEST_FOR_WILCOXON:
         notes.append(
             f"{result['n_subjects']} subject(s): a signed-rank test of fewer than {FEWEST_FOR_WILCOXON} cannot reach 0.05, "
@@ -134,7 +187,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
     if result["low"] <= 0 <= result["high"]:
         notes.append("The interval holds 0: these queries do not tell the runs apart.")
     else:
-        better = (result["difference"] > 0) != (result["metric"] == "median_rank")  # a lower rank is a better one
+        better = (result["difference"] > 0) != (result["metric"] in LOWER_IS_BETTER)
         notes.append(f"On these windows the {'second' if better else 'first'} run is better.")
     if result["simulated"]:
         notes.append("Simulated: the response was planted. The figures test the code; they say nothing about brains.")

@@ -3,6 +3,7 @@
     write_report(Path("run"))
 
 It shows what stands in `run.json`, `evaluation/test.json`, `metrics.csv` and `published.json`; it computes no score of its own.
+Runs of the codebook stages have a page of their own (`codebook`), and so has the folder of a pipeline (`summary.json`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 from neurodecode.config import TrainSettings
 from neurodecode.errors import NeurodecodeError
+from neurodecode.evaluation.summary import read_summary
 from neurodecode.evaluation.tables import evaluation_table, word_table
 from neurodecode.files import read_json, write_text
-from neurodecode.reports import figures
+from neurodecode.reports import codebook, figures
 from neurodecode.reports.topography import sensor_maps
 from neurodecode.training.load import load_fold, load_layouts
-from neurodecode.training.run_folder import read_run, run_settings
+from neurodecode.training.run_folder import is_codebook, read_run, run_settings
 
 LABELS = {
     "ridge": "ridge",
@@ -46,7 +48,7 @@ def write_report(run: Path) -> Path:
     Parameters
     ----------
     run
-        Folder of a run, best after `neurodecode evaluate`.
+        Folder of a run, best after `neurodecode evaluate`; or that of a pipeline, which holds summary.json.
 
     Returns
     -------
@@ -59,9 +61,15 @@ def write_report(run: Path) -> Path:
         If the folder is not a run, or its evaluation is damaged.
     """
     run = Path(run)
-    info = read_run(run)
-    result = _evaluation(run)
-    page = _environment().get_template("report.html.j2").render(**_content(run, info, result))
+    if (run / "summary.json").is_file() and not (run / "run.json").is_file():
+        content, template = codebook.summary_content(run, read_summary(run)), "summary.html.j2"
+    elif is_codebook(run):
+        info = read_run(run)
+        content = codebook.run_content(run, info) | {"settings_rows": _flat(info["settings"])}
+        template = "codebook.html.j2"
+    else:
+        content, template = _content(run, read_run(run), _evaluation(run)), "report.html.j2"
+    page = _environment().get_template(template).render(**content)
     write_text(run / "report.html", page)
     return run / "report.html"
 

@@ -148,8 +148,8 @@ def judge(logits: torch.Tensor, identity: np.ndarray, counts: np.ndarray) -> dic
 def figures(answers: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Value, chance (all labels alike) and majority (the commonest training labels) of each figure.
 
-    Balanced accuracy is the mean over labels that are tested of the share that is right; macro-F1 the mean over the same
-    labels of 2 hits / (windows with the label + answers that name it).
+    Balanced accuracy is the mean over labels that are tested of the share that is right; macro-F1 the mean over labels that are
+    tested or answered of 2 hits / (windows with the label + answers that name it).
     """
     one = 1 / answers["classes"]
 
@@ -161,10 +161,8 @@ def figures(answers: pd.DataFrame) -> dict[str, dict[str, float]]:
 
     def macro_f1(answer: pd.Series) -> float:
         hits = answers["label"][answers["label"] == answer].value_counts()
-        asked, given = answers["label"].value_counts(), answer.value_counts()
-        return float(
-            (2 * hits.reindex(asked.index, fill_value=0) / (asked + given.reindex(asked.index, fill_value=0))).mean()
-        )
+        counts = answers["label"].value_counts().add(answer.value_counts(), fill_value=0)
+        return float((2 * hits.reindex(counts.index, fill_value=0) / counts).mean())
 
     share = answers["label"].value_counts(normalize=True)  # answers by chance name each label alike
     guessed = float((2 * share * one.mean() / (share + one.mean())).mean())

@@ -96,7 +96,8 @@ def fit_codebook(
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
     if info is not None:
         _refuse_other_start(out, info)
-        if info["finished"]:
+        scored = settings.task != "classify" or (out / "evaluation" / "test.json").is_file()
+        if info["finished"] and scored:
             return out
     index = _index(settings, opened)
     if settings.start_from is not None:
@@ -162,6 +163,11 @@ def label_settings(settings: CodebookTrainSettings) -> LabelSettings:
 def _index(settings: CodebookTrainSettings, store: Store) -> LabelIndex:
     """All windows of a run; those of a cohort without events stand at regular times."""
     labels = label_settings(settings)
+    if labels.split.rule == "subjects":
+        raise SettingsError(
+            "labels.split.rule: subjects holds out whole people, but each has a read-in of their own here, which would be "
+            "untrained in the test; use run, leave-one-run-out or paper"
+        )
     if settings.task == "classify" or not without_events(store, labels, settings.subjects):
         return build_labels(store, labels, settings.subjects)
     if settings.stride is None:

@@ -1,0 +1,181 @@
+"""The released layout of Du-IN goes from pickles to a table and a report with one command, and goes on where it was killed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from neurodecode.config import PipelineSettings
+from neurodecode.errors import NeurodecodeError, SettingsError
+from neurodecode.files import read_json
+from neurodecode.pipeline import load_pipeline, run_pipeline, training_settings
+from neurodecode.training import codebook
+from tests.recordings.studies.duin2024_tree import build
+
+TINY = [
+    "preprocessing.sfreq=100",
+    "cohort.options.channels=all",
+    "common.training={epochs: 1, warmup: 0, accelerator: cpu, batch_size: 16}",
+    "training.tokenizer.base=duin_tiny_tokenizer",
+    "training.tokenizer.model.quantizer={codes: 8, start_tokens: 32}",
+    "training.masked.base=duin_tiny_masked",
+]
+
+
+def loaded(root: Path, name: str = "duin2024", *more: str) -> PipelineSettings:
+    labels = {"duin2024": ("scratch", "vqvae", "mae"), "duin2024_multi": ("scratch", "poms", "all")}[name]
+    tiny = [*TINY, *(f"training.{label}.base=duin_tiny_classify" for label in labels), f"cohort.root={root}"]
+    return load_pipeline(name, [*tiny, *more])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("duin") / "tree", runs=(1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    out = tmp_path_factory.mktemp("duin") / "out"
+    said: list[str] = []
+    assert run_pipeline(loaded(root, "duin2024", "seeds=[1, 2]"), out, say=said.append) == []
+    return out, said
+
+
+def test_each_patient_has_a_chain_of_its_own_and_each_classifier_its_seeds(finished) -> None:
+    out, _ = finished
+    runs = sorted(path.parent.relative_to(out / "runs").as_posix() for path in (out / "runs").rglob("run.json"))
+    patients = ("sub-001", "sub-002")
+    expected = [f"{label}/{p}" for label in ("masked", "tokenizer") for p in patients]
+    expected += [f"{k}/{p}/seed-{s}" for k in ("mae", "scratch", "vqvae") for p in patients for s in (1, 2)]
+    assert runs == sorted(expected)
+    info = read_json(out / "runs" / "mae" / "sub-002" / "seed-2" / "run.json")
+    assert (info["subjects"], info["settings"]["seed"]) == (["002"], 2)
+    assert info["start_from"]["run"] == (out / "runs" / "masked" / "sub-002").resolve().as_posix()
+    assert read_json(out / "runs" / "scratch" / "sub-001" / "seed-1" / "run.json")["start_from"] is None
+    # one split for all stages: what is tested was never seen
+    masked = pd.read_csv(out / "runs" / "masked" / "sub-002" / "fold-0" / "windows.csv.gz")
+    assert masked.groupby("run")["split"].unique().map(list).to_dict() == {1: ["train"], 2: ["valid"], 3: ["test"]}
+    assert all((out / "runs" / run / "report.html").is_file() for run in runs)
+
+
+def test_the_summary_holds_means_over_seeds_and_over_patients_beside_what_was_published(finished) -> None:
+    out, _ = finished
+    summary = read_json(out / "summary.json")
+    assert summary["subjects"] == ["001", "002"]
+    mae = summary["labels"]["mae"]
+    for patient in ("001", "002"):
+        answers = [
+            pd.read_csv(out / "runs" / "mae" / f"sub-{patient}" / f"seed-{s}" / "evaluation" / "test_answers.csv.gz")
+            for s in (1, 2)
+        ]
+        values = [(table["label"] == table["answer"]).mean() for table in answers]
+        assert mae["subjects"][patient]["accuracy"]["value"] == pytest.approx(sum(values) / 2)
+        assert mae["subjects"][patient]["accuracy"]["n_seeds"] == 2
+    means = [row["accuracy"]["value"] for row in mae["subjects"].values()]
+    assert mae["cohort"]["accuracy"]["value"] == pytest.approx(sum(means) / 2)
+    assert mae["cohort"]["accuracy"]["se"] == pytest.approx(abs(means[0] - means[1]) / 2)
+    assert mae["published"]["cohort"] == "62.70 ± 4.69"
+    assert [(c["base"], c["label"]) for c in summary["comparisons"]] == [("scratch", "vqvae"), ("scratch", "mae")]
+    assert all("difference" in found for found in summary["comparisons"])
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "62.70 ± 4.69" in page
+    assert "78.60 ± 0.79" in page
+    assert not re.search(r"(src|href)=\"https?:", page)
+
+
+def test_running_again_trains_nothing(root, finished, monkeypatch) -> None:
+    out, _ = finished
+    monkeypatch.setattr(codebook, "train_task", None)
+    said: list[str] = []
+    run_pipeline(loaded(root, "duin2024", "seeds=[1, 2]"), out, say=said.append)
+    assert not [line for line in said if line.startswith("train") and not line.endswith("done before")]
+
+
+def test_a_patient_that_cannot_be_trained_stops_all_or_is_named_and_left_out(root, tmp_path) -> None:
+    lame = build(tmp_path / "tree", patients=("001",), runs=(1, 2, 3))
+    build(lame, patients=("002",), runs=(1, 2))
+    settings = loaded(lame, "duin2024", "seeds=[1]")
+    with pytest.raises(NeurodecodeError, match="needs three runs of a subject"):
+        run_pipeline(settings, tmp_path / "stop", say=lambda line: None)
+    failed = run_pipeline(settings, tmp_path / "out", on_error="continue", say=lambda line: None)
+    assert [line.split(":")[0] for line in failed] == [
+        "tokenizer sub-002",
+        "masked sub-002",
+        "scratch sub-002 seed-1",
+        "vqvae sub-002 seed-1",
+        "mae sub-002 seed-1",
+    ]
+    assert "not trained, since masked/sub-002 failed" in failed[-1]
+    assert read_json(tmp_path / "out" / "summary.json")["subjects"] == ["001"]
+
+
+def test_one_pretraining_serves_all_patients_goes_on_when_killed_and_reaches_what_follows(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    whole, calls = codebook.train_task, []
+
+    def counted(task, settings, data, rows, folder, **more):
+        calls.append(folder.parent.relative_to(out / "runs").as_posix())
+        if len(calls) == 3:
+            raise RuntimeError("killed")
+        return whole(task, settings, data, rows, folder, **more)
+
+    monkeypatch.setattr(codebook, "train_task", counted)
+    with pytest.raises(RuntimeError, match="killed"):
+        run_pipeline(loaded(root, "duin2024_multi", "seeds=[]"), out, say=lambda line: None)
+    assert run_pipeline(loaded(root, "duin2024_multi", "seeds=[]"), out, say=lambda line: None) == []
+    single = [f"{label}/sub-00{patient}" for patient in (1, 2) for label in ("scratch", "poms")]
+    assert calls == ["tokenizer", "masked", "all", "all", *single]
+    info = read_json(out / "runs" / "poms" / "sub-002" / "run.json")
+    assert info["start_from"]["run"] == (out / "runs" / "masked").resolve().as_posix()
+    assert info["settings"]["model"]["encoder"]["front"] == "own"
+    summary = read_json(out / "summary.json")
+    counts = {label: len(entry["runs"]) for label, entry in summary["labels"].items()}
+    assert counts == {"scratch": 2, "poms": 2, "all": 1}
+    assert list(summary["labels"]["all"]["subjects"]) == ["001", "002"]
+
+    calls[:] = ["before"] * 3
+    said: list[str] = []
+    run_pipeline(loaded(root, "duin2024_multi", "seeds=[]", "training.masked.seed=5"), out, say=said.append)
+    assert calls[3:] == ["masked", "all", "poms/sub-001", "poms/sub-002"]
+    assert "  the run that was there (seed was 1) is now masked.before-1" in said
+    assert "  the run that was there (masked, with which it began, was another) is now sub-001.before-1" in said
+    summary = read_json(out / "summary.json")
+    assert len(summary["labels"]["poms"]["runs"]) == 2  # what was put aside does not count
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.mae.start_from=maskd"], "training.mae.start_from: maskd is neither a label of this pipeline"),
+        (["training.masked.start_from=mae"], "mae does not stand before masked; put it there"),
+        (["training.mae.start_from=vqvae"], "vqvae is a classifier"),
+        (["each_subject=[tokenizer]"], "tokenizer is trained once a subject, masked once over all"),
+        (["each_subject=[tokeniser]"], "each_subject names tokeniser: the labels are tokenizer, masked"),
+        (["seeds=[1, 1]"], "each may stand there once"),
+        (["common.labels.split.rule=runs"], "training.tokenizer: labels.split.rule: 'runs' is not allowed"),
+        (["training.mae.training.epoch=3"], "did you mean epochs"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is(root, tmp_path, overrides, message) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)) as error:
+        run_pipeline(loaded(root, "duin2024", *overrides), tmp_path / "out", say=lambda line: None)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_published_pipelines_have_one_split_and_the_paper_s_as_an_alternative() -> None:
+    for name in ("duin2024", "duin2024_multi"):
+        stages = training_settings(load_pipeline(name))
+        assert {stage.labels.split.rule for stage in stages.values()} == {"run"}
+        assert stages["scratch"].start_from is None
+        other = training_settings(load_pipeline(name, ["common.labels.split.rule=paper"]))
+        assert {stage.labels.split.rule for stage in other.values()} == {"paper"}
+        assert load_pipeline(name).seeds == (42, 0, 1, 2, 3, 4)
+    single = load_pipeline("duin2024")
+    assert single.published_accuracy["mae"].subjects["012"] == "48.54 ± 0.56"
+    assert single.published_accuracy["scratch"].subjects["007"] == "59.63 ± 2.20"
