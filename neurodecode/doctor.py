@@ -14,6 +14,7 @@ OPTIONAL = {
     "transformers": "speech",
     "nibabel": "regions",
     "dask": "cluster",
+    "pyriemann": "riemann",
     "distributed": "cluster",
     "hypothesis": "test",
     "pytest": "test",

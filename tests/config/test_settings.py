@@ -19,6 +19,7 @@ from neurodecode.config import (
     load_training,
     parse_yaml,
 )
+from neurodecode.config.baselines import BaselineSettings
 from neurodecode.errors import SettingsError
 from neurodecode.resources import find_yaml, resource_folder
 
@@ -27,6 +28,7 @@ PRESETS = {
     "configs/features": FeatureSettings,
     "configs/training": TrainSettings,
     "configs/evaluation": EvaluationSettings,
+    "configs/baselines": BaselineSettings,
     "configs/simulation": SimulationSettings,
     "pipelines": PipelineSettings,
     "datasets": CohortCard,
