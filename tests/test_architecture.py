@@ -22,6 +22,7 @@ ROOMS = [
     "models",
     "objectives",
     "training",
+    "selection",
     "evaluation",
     "reports",
 ]
