@@ -65,16 +65,30 @@ class PatchConvolution(nn.Module):
         self.frames, self.width = frames, frames * filters[-1]
         self._cache: tuple[tuple[Any, ...], Affine] | None = None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, W, T] -> [B, N, D]."""
-        if self.may_fold():
+    def forward(self, x: torch.Tensor, mix: Affine | None = None) -> torch.Tensor:
+        """[B, W, T] -> [B, N, D].
+
+        With `mix`, a matrix [C, W] and a bias [W], x is [B, C, T] and what is convolved is mix^T x + bias: the same numbers
+        with fewer products, because kernels and matrix are multiplied instead of signals.
+        """
+        if self.may_fold() and mix is None:
             return strided(x, *self.folded())
-        batch, width, samples = x.shape
+        batch, _, samples = x.shape
         count = samples // self.patch
-        x = x.unflatten(2, (count, self.patch)).transpose(1, 2).reshape(-1, width, self.patch)  # [B N, W, patch]
-        for convolution, norm in self.layers():
-            x = norm(convolution(x))
-        return x.transpose(1, 2).reshape(batch, count, self.width)  # [B N, filters, frames] -> frames first
+        (first, norm), *others = self.layers()
+        kernel = first.weight  # [filters, W, kernel]
+        if mix is not None:
+            # a channel of ones carries the bias: outside a patch there is no signal, so no bias either
+            x = torch.cat([x, x.new_ones(batch, 1, samples)], 1)
+            kernel = torch.einsum("fwk,cw->fck", kernel, torch.cat([mix[0], mix[1][None]]))
+        (size,), (stride,) = first.kernel_size, first.stride
+        patches = functional.pad(x.unflatten(2, (count, self.patch)), (size // 2, size // 2))
+        columns = patches.unfold(3, size, stride).permute(0, 2, 3, 1, 4)  # [B, N, frames, channels, kernel]
+        y = functional.linear(columns.reshape(-1, kernel[0].numel()), kernel.flatten(1), first.bias)
+        y = norm(y).view(batch * count, -1, first.out_channels).transpose(1, 2)  # [B N, filters, frames]
+        for convolution, norm in others:
+            y = norm(convolution(y))
+        return y.transpose(1, 2).reshape(batch, count, self.width)  # frames first
 
     def layers(self) -> list[tuple[nn.Conv1d, nn.BatchNorm1d]]:
         """Each convolution with its norm."""
@@ -127,8 +141,9 @@ class PatchConvolution(nn.Module):
         return matrix.to(first.weight.dtype), constant.transpose(1, 2).flatten().to(first.weight.dtype)
 
     def train(self, mode: bool = True) -> PatchConvolution:
-        """Switch mode; what was folded is forgotten."""
-        self._cache = None
+        """Switch mode; what was folded is forgotten in training."""
+        if mode:
+            self._cache = None
         return super().train(mode)
 
 
@@ -198,9 +213,13 @@ class MixedFront(Front):
     def tokens(self, x: torch.Tensor, subject: torch.Tensor | None) -> torch.Tensor:
         """[B, C, T] -> [B, N, D]."""
         # one product instead of two, where that is less work
-        if len(self.n_channels) == 1 and self.n_channels[0] <= self.read_in.width and self.patches.may_fold():
+        if len(self.n_channels) > 1:
+            return self.patches(self.read_in(x, subject))
+        if not self.patches.may_fold():
+            return self.patches(x, (self.read_in.weight, self.read_in.bias[0]))
+        if self.n_channels[0] <= self.read_in.width:
             return strided(x, *self.fold())
-        return self.patches(self.read_in(x, subject))
+        return self.patches(self.read_in(x))
 
     def fold(self, subject: int = 0) -> Affine:
         """Weight [D, C_s, patch] and bias [D]."""
@@ -264,7 +283,8 @@ class OwnFront(Front):
 
 def strided(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Apply a folded front: [B, C, T] -> [B, N, D]."""
-    return functional.conv1d(x, weight, bias, stride=weight.shape[-1]).transpose(1, 2)
+    patches = x.unflatten(2, (-1, weight.shape[-1])).transpose(1, 2).flatten(2)  # [B, N, C patch]
+    return functional.linear(patches, weight.flatten(1), bias)
 
 
 def by_subject(subject: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
