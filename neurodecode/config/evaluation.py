@@ -114,3 +114,32 @@ class EvaluationSettings(Settings):
     """Score matrices larger than this, MB, are not written; ranks always are."""
     examples: int = Field(default=6, ge=0)
     """Queries shown with their top five candidates in the report."""
+
+
+class ForecastSettings(Settings):
+    """What more hours would give: the recipe refitted on parts of the training data."""
+
+    fractions: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
+    """Parts of the training data, each inside the next; the last is all of it."""
+    repeats: PositiveInt = 3
+    """Random orders of the blocks; all the data need one fit of the ridge, and one a seed of the network."""
+    network: bool = False
+    """Refit the network, too, with as many updates for each part as for all the data: fractions x repeats trainings."""
+    metric: Literal["auto", "top1", "top5", "top10", "mrr", "match_mismatch", "percentile_rank"] = "auto"
+    """auto: top-10, or match-mismatch with 20 candidates or fewer."""
+    bootstrap: PositiveInt = 1_000
+    """Resamples behind each 95 % interval."""
+    seed: int = Field(default=0, ge=0)
+    """Of the orders of blocks and of the resamples."""
+    ridge: RidgeSettings = RidgeSettings()
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the ridge is fitted and the network is asked; it is trained where its own settings say."""
+
+    @field_validator("fractions")
+    @classmethod
+    def _nested(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
+        if list(fractions) != sorted(set(fractions)) or not fractions or fractions[0] <= 0 or fractions[-1] != 1:
+            raise ValueError("fractions must ascend, lie above 0 and end with 1")
+        if len(fractions) < 3:
+            raise ValueError(f"a line needs 3 fractions or more, found {len(fractions)}")
+        return fractions
