@@ -286,6 +286,38 @@ def baselines(
 
 
 @app.command()
+def forecast(
+    config: Annotated[str, typer.Argument(help="Preset of configs/training, or a YAML file.")],
+    store: Annotated[Path, typer.Option(help="The store.")],
+    out: Annotated[Path, typer.Option(help="Folder of the forecast.")],
+    network: Annotated[bool, typer.Option("--network", help="Refit the network, too: 4 x repeats trainings.")] = False,
+    fractions: Annotated[str, typer.Option(help="Parts of the training data, up to all of it.")] = "0.125,0.25,0.5,1",
+    repeats: Annotated[int, typer.Option(min=1, help="Random draws of each part.")] = 3,
+    metric: Annotated[str, typer.Option(help="Figure, for example top10; auto chooses by the candidates.")] = "auto",
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """What more hours would give: refit on parts of the training data, and extrapolate. A killed one resumes."""
+    from neurodecode.config import TrainSettings, load_settings, parse_yaml, validate
+    from neurodecode.config.evaluation import ForecastSettings
+    from neurodecode.evaluation.forecast import forecast as look_ahead
+    from neurodecode.evaluation.forecast import forecast_tables
+    from neurodecode.reports.forecast import write_figure
+
+    wanted = {"network": network, "fractions": parse_yaml(f"[{fractions}]", "--fractions"), "repeats": repeats}
+    settings = validate(ForecastSettings, wanted | {"metric": metric}, "forecast")
+    training = load_settings(TrainSettings, config, "configs/training", overrides or [])
+    result = look_ahead(training, store, out, settings, progress=_progress())
+    figure = write_figure(result, out)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        return
+    for table in forecast_tables(result):
+        _print_table(*table)
+    _console().print(f"figure: {figure}")
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Evaluated runs, or folders of classifiers (subjects, seeds).")],
     split: Annotated[str, typer.Option(help="test or valid.")] = "test",
