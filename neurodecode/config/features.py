@@ -15,6 +15,9 @@ class FeatureSettings(Settings):
     kind: Literal["mel", "envelope", "array", "encoder"] = "mel"
     """mel: log-mel spectrogram; envelope: speech envelope; array: values that came with the recording; encoder: hidden
     states of a pretrained speech network."""
+    extent: Literal["stimulus", "block"] = "stimulus"
+    """mel and encoder only. What a frame may know of: the whole stimulus, or the audio of its own block of the split alone
+    (as published, specification section 3.4), so that nothing of another side is heard."""
     audio_rate: PositiveFloat = 16_000.0
     """Rate at which audio is analysed, Hz."""
     bands: PositiveInt = 120
@@ -55,7 +58,9 @@ class FeatureSettings(Settings):
     """Type on disk."""
 
     @model_validator(mode="after")
-    def _two_passes_at_once(self) -> FeatureSettings:
+    def _fit_together(self) -> FeatureSettings:
         if self.kind == "encoder" and self.context is not None and self.overlap > self.context / 2:
             raise ValueError(f"overlap {self.overlap:g} s must be at most half of context ({self.context / 2:g} s)")
+        if self.extent == "block" and self.kind not in ("mel", "encoder"):
+            raise ValueError(f"extent block is for mel and encoder; {self.kind} must have extent stimulus")
         return self

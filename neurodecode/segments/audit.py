@@ -13,9 +13,16 @@ import numpy as np
 
 from neurodecode.errors import LeakageError
 from neurodecode.segments.blocks import long_sentences
+from neurodecode.stimuli.pieces import needed_lag
 
 if TYPE_CHECKING:
     from neurodecode.segments.windows import WindowIndex
+    from neurodecode.stimuli.features import FeatureStore
+
+
+# Samples by which windows of neighbouring blocks may overlap by the rule itself: both ends of a window are included, half a
+# sample is forgiven at its end (section 3.2), and each begins at a whole sample, half a one from its second at most.
+ROUNDING = 1 + 0.5 + 2 * 0.5 + 1e-3
 
 
 def audit_split(index: WindowIndex) -> dict[str, Any]:
@@ -44,7 +51,7 @@ def audit_split(index: WindowIndex) -> dict[str, Any]:
                 for s in (first, second)
             ]
             compared += 1
-            shared = _overlap(starts[0], starts[1], length - 1.0 / index.sfreq)
+            shared = _overlap(starts[0], starts[1], length - ROUNDING / index.sfreq)
             if shared is not None:
                 name = index.stimuli[index.contents.index(content)]
                 raise LeakageError(
@@ -68,8 +75,34 @@ def audit_split(index: WindowIndex) -> dict[str, Any]:
     }
 
 
+def audit_features(index: WindowIndex, features: FeatureStore) -> dict[str, Any]:
+    """What the features of a window may know of, for the record; a split by content alone is cut at blocks.
+
+    Returns
+    -------
+    dict
+        `feature_extent`: `stimulus` (frames near a border may know some seconds of another side) or `block`; with the
+        latter `feature_borders`, the number of borders at which audio was cut.
+
+    Raises
+    ------
+    LeakageError
+        If each block was described alone, but the shift is so short that a window's last features are of the next block.
+    """
+    if features.extent != "block":
+        return {"feature_extent": features.extent}
+    rate = min(features.get(name).rate for name in features.names)
+    lag = index.shift / index.sfreq
+    if any(index.borders.values()) and lag < needed_lag(rate):
+        raise LeakageError(
+            f"segments.window.shift: {lag:.3f} s; with features.extent=block and {rate:g} frames a second it must be at least "
+            f"{needed_lag(rate):.3f} s, else windows end in the next block's features"
+        )
+    return {"feature_extent": "block", "feature_borders": sum(len(b) for b in index.borders.values())}
+
+
 def _overlap(first: np.ndarray, second: np.ndarray, length: float) -> float | None:
-    """A second at which windows of both sides overlap by more than a sample, or None. Both arrays are sorted."""
+    """A second at which two windows, one of each side, begin closer than `length` s, or None. Both arrays are sorted."""
     if not len(first) or not len(second):
         return None
     position = np.searchsorted(first, second)

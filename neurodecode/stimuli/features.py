@@ -1,7 +1,8 @@
 """Features of all stimuli of a store, computed once: STORE/features/<kind>-<key>/.
 
 In: a Store and FeatureSettings. Out: a FeatureStore; one `.npy` a stimulus and an `index.json` that names them with their
-exact rate and t0. The key is a hash of the settings, so two settings never share a folder. A stimulus counts as done when
+exact rate and t0. The key is a hash of the settings (and of the borders of blocks, where each block is described alone), so
+two settings never share a folder. A stimulus counts as done when
 its content is the one it was computed from, the array's checksum holds, and the folder of the speech encoder, if there is
 one, holds the encoder that made it; so a killed run goes on where it stopped, and needs no encoder when nothing is missing.
 
@@ -10,6 +11,7 @@ one, holds the encoder that made it; so a killed run goes on where it stopped, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from neurodecode.stimuli.encoder import SpeechEncoder, encode, fingerprint, load
 from neurodecode.stimuli.envelope import envelope
 from neurodecode.stimuli.feature import Feature
 from neurodecode.stimuli.mel import log_mel
+from neurodecode.stimuli.pieces import describe_pieces
 
 if TYPE_CHECKING:
     from neurodecode.store.store import Store, StoredStimulus
@@ -52,6 +55,8 @@ class FeatureStore:
         Names of the stimuli, sorted.
     dimension
         Dimensions of a frame, the same for all.
+    extent
+        What a frame may know of: `stimulus` or `block`.
 
     Raises
     ------
@@ -62,6 +67,7 @@ class FeatureStore:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._entries = _read_index(self.path)
+        self.extent: str = _extent(self.path)
         if not self._entries:
             raise StimulusError(f"{path}: holds no features; make them with: neurodecode features STORE")
         self.names = sorted(self._entries)
@@ -84,7 +90,12 @@ class FeatureStore:
         return Feature(values, entry["rate"], entry["t0"])
 
 
-def compute_features(store: Store, settings: FeatureSettings, progress: bool = True) -> FeatureStore:
+def compute_features(
+    store: Store,
+    settings: FeatureSettings,
+    progress: bool = True,
+    borders: Mapping[str, Sequence[float]] | None = None,
+) -> FeatureStore:
     """Compute what is missing.
 
     Parameters
@@ -95,6 +106,8 @@ def compute_features(store: Store, settings: FeatureSettings, progress: bool = T
         Which feature, and how.
     progress
         Show a progress bar, if a person looks (standard error is a terminal).
+    borders
+        Stimulus -> seconds at which its blocks border (`WindowIndex.borders`); needed for the extent `block`.
 
     Raises
     ------
@@ -104,7 +117,12 @@ def compute_features(store: Store, settings: FeatureSettings, progress: bool = T
     """
     if not store.stimuli:
         raise StimulusError(f"{store.path}: no stimulus in the store; its events need rows of kind stimulus")
-    folder = store.path / "features" / f"{settings.kind}-{feature_key(settings)}"
+    if settings.extent == "block" and borders is None:
+        raise StimulusError(
+            "features.extent: block needs the blocks of a split, which only training settings have; the features are computed "
+            "by neurodecode train or run"
+        )
+    folder = store.path / "features" / f"{settings.kind}-{feature_key(settings, borders)}"
     done = {n: e for n, e in _read_index(folder, missing_ok=True).items() if n in store.stimuli}
     maker = fingerprint(settings.encoder) if settings.kind == "encoder" else None
     waiting = [s for s in store.stimuli.values() if not _is_done(folder, done.get(s.name), s.sha256, maker)]
@@ -114,7 +132,7 @@ def compute_features(store: Store, settings: FeatureSettings, progress: bool = T
         done = {n: e for n, e in done.items() if e.get("maker") == encoder.maker}  # never two encoders in one folder
         waiting = [s for s in store.stimuli.values() if s in waiting or s.name not in done]
     for stimulus in watched(waiting, f"features {settings.kind}", progress):
-        feature = compute_feature(stimulus, settings, encoder)
+        feature = compute_feature(stimulus, settings, encoder, (borders or {}).get(stimulus.name, ()))
         done[stimulus.name] = _write(folder, stimulus, feature) | ({"maker": encoder.maker} if encoder else {})
         _refuse_other_dimension(done, stimulus)
         write_json(folder / INDEX, _index(settings, done))
@@ -127,9 +145,14 @@ def compute_features(store: Store, settings: FeatureSettings, progress: bool = T
 
 
 def compute_feature(
-    stimulus: StoredStimulus, settings: FeatureSettings, encoder: SpeechEncoder | None = None
+    stimulus: StoredStimulus,
+    settings: FeatureSettings,
+    encoder: SpeechEncoder | None = None,
+    borders: Sequence[float] = (),
 ) -> Feature:
     """The feature of one stimulus; `encoder` as `load_encoder` gives it, loaded when it is needed and not given.
+
+    With the extent `block`, audio is cut at `borders`, s, and each piece described alone.
 
     Raises
     ------
@@ -143,23 +166,31 @@ def compute_feature(
         feature = filtered(array_feature(*stimulus.array(), name), settings, name)
     elif stimulus.kind != "audio":
         raise StimulusError(f"{name}: is an array, not audio; set features.kind to array")
-    elif settings.kind == "encoder":
-        encoder = encoder or load_encoder(settings)
-        audio = read_audio(stimulus.path, encoder.sample_rate)
-        feature = encode(audio, encoder, settings, name)
-    else:
+    elif settings.kind == "envelope":
         audio = read_audio(stimulus.path, settings.audio_rate)
+        feature = filtered(envelope(audio, settings, name), settings, name)
+    else:
         if settings.kind == "mel":
-            feature = log_mel(audio, settings, name)
+            rate, step = settings.audio_rate, settings.hop
         else:
-            feature = filtered(envelope(audio, settings, name), settings, name)
+            encoder = encoder or load_encoder(settings)
+            rate, step = encoder.sample_rate, encoder.intake.grid.step
+
+        def describe(audio: np.ndarray, name: str) -> Feature:
+            return log_mel(audio, settings, name) if encoder is None else encode(audio, encoder, settings, name)
+
+        cut_at = borders if settings.extent == "block" else ()
+        feature = describe_pieces(read_audio(stimulus.path, rate), rate, step, cut_at, describe, name)
     return Feature(feature.values.astype(settings.dtype, copy=False), feature.rate, feature.t0)
 
 
-def feature_key(settings: FeatureSettings) -> str:
+def feature_key(settings: FeatureSettings, borders: Mapping[str, Sequence[float]] | None = None) -> str:
     """Twelve hexadecimal digits that stand for what a kind of feature is made of."""
     values = settings.model_dump(mode="json")
-    return sha256_of_value([VERSION, settings.kind, {key: values[key] for key in USED[settings.kind]}])[:12]
+    parts: list[Any] = [VERSION, settings.kind, {key: values[key] for key in USED[settings.kind]}]
+    if settings.extent == "block":  # to the millisecond: clocks of recordings differ by less than borders do
+        parts.append({name: [round(float(b), 3) for b in at] for name, at in sorted((borders or {}).items())})
+    return sha256_of_value(parts)[:12]
 
 
 def _index(settings: FeatureSettings, entries: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +212,11 @@ def _read_index(folder: Path, missing_ok: bool = False) -> dict[str, Any]:
     if missing_ok:
         return {}  # damaged or of another schema: computed again
     raise StimulusError(f"{path}: damaged, or written by another version; run neurodecode features again")
+
+
+def _extent(folder: Path) -> str:
+    """Extent of the settings that stand in a folder's index; what was written before there was a choice is whole."""
+    return str(read_json(folder / INDEX)["settings"].get("extent", "stimulus"))
 
 
 def _is_done(folder: Path, entry: dict[str, Any] | None, sha256: str, maker: str | None) -> bool:

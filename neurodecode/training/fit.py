@@ -26,6 +26,7 @@ from neurodecode.files import read_json, write_json
 from neurodecode.models.build import build_model, count_parameters
 from neurodecode.models.deep_mel import compared_dimensions, with_speech
 from neurodecode.objectives.siglip import with_siglip
+from neurodecode.segments.audit import audit_features
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.windows import WindowIndex, build_windows
 from neurodecode.stimuli.features import FeatureStore, compute_features
@@ -89,7 +90,7 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
     if info is not None and info["finished"]:
         return out
     index = build_windows(opened, settings.segments, settings.subjects)
-    features = compute_features(opened, settings.features, progress=progress)
+    features = compute_features(opened, settings.features, progress, index.borders)
     _warn_about_batches(settings, index)
     device = data_device(settings, accelerator, index)
     first = BatchSource(index.fold(index.folds[0]), features, None, device)
@@ -301,6 +302,8 @@ def _describe(
 ) -> dict[str, Any]:
     """The content of `run.json` before training."""
     summaries = {name: index.fold(name).summary() for name in index.folds}
+    for summary in summaries.values():
+        summary["audit"] |= audit_features(index, features)
     split = dict(summaries[index.folds[0]])
     if len(summaries) > 1:
         # each window is tested once over all folds; the other counts are sums over folds as well

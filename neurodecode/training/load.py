@@ -131,7 +131,7 @@ def load_source(
         raise NeurodecodeError(
             f"{run / fold}: the store {opened.path} gives other windows now than when this run was trained; train again"
         )
-    features = compute_features(opened, settings.features, progress=progress)
+    features = compute_features(opened, settings.features, progress, index.borders)
     return BatchSource(index, features, Scalers.load(run / fold / "scalers.npz"), device)
 
 

@@ -159,3 +159,18 @@ def test_shuffling_the_recordings_changes_no_identity() -> None:
     merged = forward.merge(backward, on=key)
     assert len(merged) == len(forward)
     assert (merged["identity_x"] == merged["identity_y"]).all()
+
+
+def test_clocks_between_samples_are_no_leak_and_three_samples_more_are_one() -> None:
+    onsets = (2.0, 5.003, 4.0042, 3.0017, 6.0081)
+    recordings = [ramp_recording(f"{k}", onset=onset) for k, onset in enumerate(onsets)]
+    index = build_windows(ramp_store(*recordings), settings())
+    assert index.fold("fold-0").audit["seconds_shared"] == 0
+    # neighbours on two sides, and one of them three samples nearer
+    fold = index.fold("fold-0")
+    table = fold.table[fold.table["anchors"] == "train"]
+    side = table.set_index("stimulus_time")["split"]
+    border = next(b for b in range(7, 70, 7) if {side[b - 2.5].iloc[0], side[b + 0.5].iloc[0]} == {"train", "valid"})
+    index.table.loc[np.isclose(index.table["stimulus_time"], border + 0.5), "stimulus_start"] -= 3 / 120
+    with pytest.raises(LeakageError, match="of stimulus story stands in"):
+        index.fold("fold-0")
