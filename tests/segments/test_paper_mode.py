@@ -385,3 +385,21 @@ class TestBlocksOfARecording:
         with pytest.raises(NeurodecodeError, match="segments.split.extent=stimulus") as error:
             index_of(recording, extent="recording")
         assert "\n" not in str(error.value)
+
+
+def test_paper_and_released_differ_where_the_article_and_its_code_do() -> None:
+    paper, code = (load_settings(TrainSettings, name, "configs/training") for name in ("paper_wav2vec2", "released"))
+    assert (paper.features.layers, code.features.layers) == ((-4, -3, -2, -1), (14, 15, 16, 17, 18))
+    assert paper.features.encoder == code.features.encoder == "facebook/wav2vec2-large-xlsr-53"
+    assert (paper.segments.split.extent, code.segments.split.extent) == ("stimulus", "recording")
+    # what is the same in both: model, objective, windows, scaling, seeds; and both keep blocks apart
+    assert paper.features.extent == code.features.extent == "block"
+    assert (paper.model, paper.objective, paper.training, paper.seed) == (
+        code.model,
+        code.objective,
+        code.training,
+        code.seed,
+    )
+    assert (paper.segments.window, paper.segments.scaling) == (code.segments.window, code.segments.scaling)
+    assert (code.training.batch_size, code.training.epochs, code.training.steps_per_epoch) == (256, 200, 1200)
+    assert (code.training.learning_rate, code.training.patience, code.seed) == (3e-4, 10, 2036)
