@@ -381,13 +381,30 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]], notes: l
 @app.command()
 def channels(
     store: Annotated[Path, typer.Argument(help="A store.")],
+    config: Annotated[
+        str | None, typer.Option("--config", help="Rank them: preset of configs/selection, or a YAML file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the ranking and its maps.")] = None,
+    overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """The channels of a cohort: in how many recordings each stands, where it is bad, shaft, region, position."""
+    """The channels of a cohort: where each stands, shaft, region, position; with --config, ranked on training windows."""
     from rich.table import Table
 
     from neurodecode.inspection import cohort_channels
 
+    if config is not None or out is not None or overrides:
+        from neurodecode.reports.channel_maps import draw_selection
+        from neurodecode.selection.command import rank_command, selection_tables
+
+        folder, selection = rank_command(config, store, out, overrides or [], _progress())
+        draw_selection(selection, folder)
+        if as_json:
+            typer.echo(json.dumps(selection, indent=1, ensure_ascii=False))
+            return
+        for ranked in selection_tables(selection, folder):
+            _print_table(*ranked, left=3)
+        return
     rows = cohort_channels(store)
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))

@@ -3,8 +3,8 @@
     rank_channels(load_settings(SelectionSettings, "decodability", "configs/selection"), Path("store"), Path("ranking"))
 
 In: a store and settings. Out: FOLDER/selection.json and channels.tsv (`channels.selection` says what is in them). For each
-seed, the training windows of a fold are cut into inner folds; a ranking on all but one of them is judged on that one. The final order
-is that of the mean ranks over all those rankings, so it has seen every training window and no other.
+seed, the training windows of a fold are cut into inner folds; a ranking on all but one of them is judged on that one. The last
+order is that of the mean ranks over all those rankings, so it has seen every training window and no other.
 """
 
 from __future__ import annotations
