@@ -24,10 +24,11 @@ from neurodecode.config.segments import (
     WindowSettings,
 )
 from neurodecode.config.simulation import SimulationSettings
-from neurodecode.config.training import ObjectiveSettings, TrainingSettings, TrainSettings
+from neurodecode.config.training import AugmentSettings, ObjectiveSettings, TrainingSettings, TrainSettings
 
 __all__ = [
     "AnchorSettings",
+    "AugmentSettings",
     "ClassifierSettings",
     "CodebookEncoderSettings",
     "CodebookTrainSettings",

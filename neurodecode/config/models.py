@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from neurodecode.config.base import Settings
+
+MOST_FREQUENCIES_3D = 12  # an axis: 2 x 12^3 = 3456 basis functions
 
 
 class ModelSettings(Settings):
     """The contrastive network (Défossez et al. 2023); the defaults are the paper's final configuration."""
 
     kind: Literal["aligner"] = "aligner"
+    instance_norm: bool = False
+    """Each channel of each window to mean 0 and deviation 1 before all else (beyond the paper)."""
     spatial_attention: bool = True
     """Attention over sensor positions (section 4.2); without it, channels enter as they are."""
     spatial_channels: PositiveInt = 270
@@ -23,12 +27,21 @@ class ModelSettings(Settings):
     """Margin around the unit square of positions."""
     spatial_dropout: float = Field(0.2, ge=0)
     """Radius around one random point whose sensors are banned in training."""
+    positions: Literal["2d", "3d"] = "2d"
+    """2d: the layout on a plane (paper); 3d: metres, which differ between heads and caps (beyond the paper)."""
+    unplaced: Literal["masked", "token"] = "masked"
+    """Good sensors without a position: left out (paper), or weighed by a learnt number a head (beyond the paper)."""
     initial_convolution: bool = True
     """1x1 convolution after the attention."""
     subjects: Literal["layer", "embedding", "none"] = "layer"
     """One matrix a subject, an embedding concatenated to the input, or nothing."""
     subject_dimension: PositiveInt = 64
     """Width of the subject embedding (embedding only)."""
+    sessions: Literal["none", "deviation", "own"] = "none"
+    """deviation: a matrix a session is added to that of its subject, starting at 0; own: it stands in its place (both
+    beyond the paper). A session that was not trained gets the mean of its subject's."""
+    session_unit: Literal["recording", "session"] = "recording"
+    """What counts as a session: every file, or the files of one subject with one session label."""
     hidden: PositiveInt = 320
     """Channels of the convolution stack."""
     depth: PositiveInt = 10
@@ -56,6 +69,19 @@ class ModelSettings(Settings):
         if value % 2 == 0:
             raise ValueError("must be odd, for example 3: an even kernel cannot keep the number of samples")
         return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> ModelSettings:
+        if self.sessions != "none" and self.subjects != "layer":
+            raise ValueError(f"sessions {self.sessions} needs subjects layer, not {self.subjects}")
+        if not self.spatial_attention and (self.positions != "2d" or self.unplaced != "masked"):
+            raise ValueError("positions and unplaced are read by spatial_attention: set it to true, or leave them out")
+        if self.positions == "3d" and self.fourier_frequencies > MOST_FREQUENCIES_3D:
+            raise ValueError(
+                f"positions 3d has 2 x fourier_frequencies^3 basis functions: {self.fourier_frequencies} is too many, use "
+                f"at most {MOST_FREQUENCIES_3D}, for example 6"
+            )
+        return self
 
 
 class SpeechSettings(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -39,6 +40,17 @@ class ObjectiveSettings(Settings):
         return self
 
 
+class AugmentSettings(Settings):
+    """Changes to training batches that keep a network from learning them by heart (beyond the paper; all off)."""
+
+    time_mask: float = Field(0.0, ge=0, lt=1)
+    """In each window one stretch of all channels is set to 0; its length is uniform up to this share of the window."""
+    channel_mask: float = Field(0.0, ge=0, lt=1)
+    """Chance of each channel of each window to be set to 0."""
+    onset_jitter: float = Field(0.0, ge=0, le=0.5)
+    """The brain is moved against the speech by up to so many seconds, early or late, each window for itself."""
+
+
 class TrainingSettings(Settings):
     """How it is minimised."""
 
@@ -71,6 +83,8 @@ class TrainingSettings(Settings):
     """Where the signal lies: auto keeps it on the device when it fits."""
     workers: int = Field(0, ge=0)
     """Processes that prepare batches beside training; for signals that lie on the CPU and training on CUDA."""
+    augment: AugmentSettings = AugmentSettings()
+    """Masks and jitter."""
     control: Literal["none", "noise", "shuffled"] = "none"
     """Train on Gaussian noise, or on shuffled pairs, to see what structure alone gives away."""
 
@@ -88,8 +102,30 @@ class TrainSettings(Settings):
     training: TrainingSettings = TrainingSettings()
     subjects: tuple[str, ...] = ()
     """Only these subjects; empty takes all."""
+    exclude: tuple[str, ...] = ()
+    """Not these subjects, for example to calibrate to them later."""
+    start_from: Path | None = None
+    """A finished run of this network whose weights are the start; subjects it does not know start with the mean."""
+    train_only: Literal["all", "subject"] = "all"
+    """subject: only what belongs to a subject or session learns, all else stays (needs start_from)."""
+    minutes: float | None = Field(None, ge=0)
+    """Of each subject, only windows within the first so many minutes of what is not tested; none takes all, 0 trains
+    nothing (needs start_from)."""
     seed: int = Field(2036, ge=0)
     """Seed of weights, order and dropout (paper: 2036, 2037, 2038)."""
+
+    @model_validator(mode="after")
+    def _start(self) -> TrainSettings:
+        if self.start_from is None and (self.train_only != "all" or self.minutes == 0):
+            raise ValueError("train_only subject and minutes 0 need start_from: name a finished run")
+        if self.train_only == "subject" and self.model.subjects == "none":
+            raise ValueError(
+                "train_only subject needs model.subjects layer or embedding: with none nothing would learn"
+            )
+        both = sorted({*self.subjects} & {*self.exclude})
+        if both:
+            raise ValueError(f"subject {both[0]} stands in subjects and in exclude: leave it out of one of them")
+        return self
 
     @model_validator(mode="after")
     def _speech_needs_negatives(self) -> TrainSettings:

@@ -20,11 +20,14 @@ from torch.nn import functional
 
 from neurodecode.errors import SettingsError
 from neurodecode.models.layers.convolution import ACTIVATIONS, ConvolutionStack
+from neurodecode.models.layers.session_layer import SessionLayer, Sessions
 from neurodecode.models.layers.spatial_attention import SpatialAttention
-from neurodecode.models.layers.subject_layer import SubjectEmbedding, SubjectLayer, slot
+from neurodecode.models.layers.subject_layer import SubjectEmbedding, SubjectLayer
+from neurodecode.models.layers.window_norm import window_norm
 from neurodecode.models.positions import positions_from_chs_info
 
-# maps [U, D, C] and bias [D] of attention and 1x1 convolution; matrices of the subjects and their mean [S + 1, D, D]
+# maps [U, D, C] and bias [D] of attention and 1x1 convolution; matrices of the subject (or session) layer and, last,
+# their mean [S + 1, D, D]
 Folded = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
@@ -44,7 +47,11 @@ class Aligner(nn.Module):
     n_subjects
         S.
     positions, valid
-        [L, C, 2] in the unit square and [L, C]: sensor layouts, one a recording.
+        [L, C, 2] in the unit square (or [L, C, 3], m) and [L, C]: sensor layouts, one a recording.
+    good
+        [L, C]: sensors that may receive weight though their position is unknown, with `unplaced` token.
+    session_table
+        Which recording belongs to which session; needed for `sessions` other than none.
     spatial_attention ... head
         As in `neurodecode.config.ModelSettings`; the defaults are the published configuration, with
         7,596,754 + 72,900 S parameters for F = 1024.
@@ -66,14 +73,19 @@ class Aligner(nn.Module):
         n_subjects: int = 1,
         positions: torch.Tensor | None = None,
         valid: torch.Tensor | None = None,
+        good: torch.Tensor | None = None,
+        session_table: Sessions | None = None,
+        instance_norm: bool = False,
         spatial_attention: bool = True,
         spatial_channels: int = 270,
         fourier_frequencies: int = 32,
         spatial_margin: float = 0.2,
         spatial_dropout: float = 0.2,
+        unplaced: str = "masked",
         initial_convolution: bool = True,
         subjects: str = "layer",
         subject_dimension: int = 64,
+        sessions: str = "none",
         hidden: int = 320,
         depth: int = 10,
         kernel: int = 3,
@@ -87,7 +99,7 @@ class Aligner(nn.Module):
     ) -> None:
         super().__init__()
         self.n_chans, self.n_outputs, self.n_times, self.sfreq = n_chans, n_outputs, n_times, sfreq
-        self.n_subjects = n_subjects
+        self.n_subjects, self.instance_norm = n_subjects, instance_norm
         width = n_chans
         self.attention: SpatialAttention | None = None
         if spatial_attention:
@@ -107,13 +119,20 @@ class Aligner(nn.Module):
                 frequencies=fourier_frequencies,
                 margin=spatial_margin,
                 dropout=spatial_dropout,
+                good=good if unplaced == "token" else None,
             )
             width = spatial_channels
         self.initial: nn.Conv1d | None = None
         if initial_convolution:
             self.initial = nn.Conv1d(width, spatial_channels, 1)
             width = spatial_channels
-        self.subject_layer = SubjectLayer(width, n_subjects) if subjects == "layer" else None
+        self.subject_layer: SubjectLayer | SessionLayer | None = None
+        if sessions != "none":
+            if session_table is None:
+                raise ValueError(f"sessions {sessions}: give session_table")
+            self.subject_layer = SessionLayer(width, n_subjects, session_table, own=sessions == "own")
+        elif subjects == "layer":
+            self.subject_layer = SubjectLayer(width, n_subjects)
         self.subject_embedding = SubjectEmbedding(subject_dimension, n_subjects) if subjects == "embedding" else None
         self.encoder = ConvolutionStack(
             width + (subject_dimension if subjects == "embedding" else 0),
@@ -152,6 +171,8 @@ class Aligner(nn.Module):
         if x.shape[1] != self.n_chans:
             raise ValueError(f"the signal has {x.shape[1]} channels, the network was built for {self.n_chans}")
         layout = self._layout(x, layout)
+        if self.instance_norm:
+            x = window_norm(x)
         # under torch.compile the plain path is the faster one: the fold's shapes depend on the batch
         folded = not self.training and self.can_fold and not torch.compiler.is_compiling()
         y = self._front_folded(x, subject, layout) if folded else self.front(x, subject, layout)  # [B, D, T]
@@ -161,11 +182,12 @@ class Aligner(nn.Module):
 
     def front(self, x: torch.Tensor, subject: torch.Tensor | None, layout: torch.Tensor | None) -> torch.Tensor:
         """The linear part, step by step: attention, 1x1 convolution, subject matrix; [B, C, T] -> [B, D, T]."""
+        layout = self._layout(x, layout)
         if self.attention is not None:
-            x = self.attention(x, self._layout(x, layout))
+            x = self.attention(x, layout)
         if self.initial is not None:
             x = self.initial(x)
-        return x if self.subject_layer is None else self.subject_layer(x, subject)
+        return x if self.subject_layer is None else self.subject_layer(x, subject, layout)
 
     @property
     def can_fold(self) -> bool:
@@ -181,7 +203,9 @@ class Aligner(nn.Module):
         row = int(self.attention.distinct[layout]) if self.attention is not None else 0
         if people is None:
             return maps[row], bias
-        matrix = people[-1 if subject is None else subject]  # [D, D]
+        assert self.subject_layer is not None
+        who = torch.tensor([-1 if subject is None else subject], device=people.device)
+        matrix = people[self.subject_layer.slot(who, torch.full_like(who, layout))[0]]  # [D, D]
         return matrix @ maps[row], matrix @ bias
 
     def train(self, mode: bool = True) -> Aligner:
@@ -192,8 +216,11 @@ class Aligner(nn.Module):
     def _layout(self, x: torch.Tensor, layout: torch.Tensor | None) -> torch.Tensor:
         if layout is not None:
             return layout
-        if self.attention is not None and len(self.attention.distinct) > 1:
-            raise ValueError(f"there are {len(self.attention.distinct)} layouts: say which one each window has")
+        known = len(self.attention.distinct) if self.attention is not None else 1
+        if isinstance(self.subject_layer, SessionLayer):
+            known = len(self.subject_layer.of)
+        if known > 1:
+            raise ValueError(f"there are {known} layouts: say which one each window has")
         return torch.zeros(len(x), dtype=torch.long, device=x.device)
 
     def _folded(self) -> Folded:
@@ -230,8 +257,8 @@ class Aligner(nn.Module):
         maps, bias, people = self._folded()
         row = self.attention.distinct[layout] if self.attention is not None else torch.zeros_like(layout)  # [B]
         person = torch.zeros_like(row)
-        if people is not None:
-            person = torch.full_like(row, len(people) - 1) if subject is None else slot(subject, len(people) - 1)
+        if self.subject_layer is not None:
+            person = self.subject_layer.slot(subject, layout)
         # one product for each pair of layout and subject that occurs, however many windows have it
         pairs, which = torch.unique(torch.stack([row, person]), dim=1, return_inverse=True)  # [2, P], [B]
         matrices, biases = maps[pairs[0]], bias.expand(pairs.shape[1], -1)  # [P, D, C], [P, D]

@@ -13,6 +13,7 @@ from torch import nn
 
 from neurodecode.config import ModelSettings
 from neurodecode.models.aligner import Aligner
+from neurodecode.models.layers.session_layer import Sessions
 
 
 class LayoutsLike(Protocol):
@@ -26,6 +27,14 @@ class LayoutsLike(Protocol):
     def placed(self) -> torch.Tensor:
         """[L, C] bool: good channels whose position is known."""
 
+    @property
+    def valid(self) -> torch.Tensor:
+        """[L, C] bool: good channels."""
+
+    @property
+    def places(self) -> torch.Tensor:
+        """[L, C, 3], m; NaN where unknown."""
+
 
 def build_model(
     settings: ModelSettings,
@@ -36,17 +45,35 @@ def build_model(
     sfreq: float | None = None,
     n_subjects: int = 1,
     layouts: LayoutsLike | None = None,
+    sessions: Sessions | None = None,
 ) -> nn.Module:
-    """Build the network that `settings.kind` names; `layouts` is needed for spatial attention only."""
-    arguments = settings.model_dump(exclude={"kind"})
+    """Build the network that `settings.kind` names.
+
+    `layouts` is needed for spatial attention only, `sessions` (see `layers.session_layer`) for layers of sessions only.
+
+    Raises
+    ------
+    SettingsError
+        If a recording has no sensor with a position that the attention could read.
+    """
+    arguments = settings.model_dump(exclude={"kind", "positions", "session_unit"})
+    positions = valid = good = None
+    if layouts is not None and settings.spatial_attention:
+        positions, valid = layouts.positions, layouts.placed
+        if settings.positions == "3d":
+            positions, valid = layouts.places, layouts.valid & layouts.places.isfinite().all(-1)
+            positions = torch.where(valid[..., None], positions, torch.zeros_like(positions))
+        good = layouts.valid if settings.unplaced == "token" else None
     return Aligner(
         n_chans,
         n_outputs,
         n_times,
         sfreq,
         n_subjects=n_subjects,
-        positions=None if layouts is None else layouts.positions,
-        valid=None if layouts is None else layouts.placed,
+        positions=positions,
+        valid=valid,
+        good=good,
+        session_table=sessions,
         **arguments,
     )
 

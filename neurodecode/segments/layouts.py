@@ -34,12 +34,15 @@ class Layouts:
         [recordings, columns] bool: the recording has this channel, and it is good.
     columns
         For each recording, the column that each stored channel fills.
+    places
+        [recordings, columns, 3] float32, m, in the frame of the channel table; NaN where unknown.
     """
 
     names: list[str]
     positions: torch.Tensor
     valid: torch.Tensor
     columns: list[np.ndarray]
+    places: torch.Tensor
 
     @property
     def n_chans(self) -> int:
@@ -87,16 +90,19 @@ def build_layouts(tables: list[pd.DataFrame], by: str = "name", source: str = "s
         names = max(names_of, key=len)
         columns = [np.arange(len(names_)) for names_ in names_of]
     positions = torch.full((len(tables), len(names), 2), NO_POSITION)
+    places = torch.full((len(tables), len(names), 3), float("nan"))
     valid = torch.zeros(len(tables), len(names), dtype=torch.bool)
     for i, (table, column) in enumerate(zip(tables, columns)):
         xy = table[["x2d", "y2d"]].to_numpy(np.float32)
         known = np.isfinite(xy).all(1)
         positions[i, torch.from_numpy(column[known])] = torch.from_numpy(xy[known])
+        if {"x", "y", "z"} <= set(table.columns):
+            places[i, torch.from_numpy(column)] = torch.tensor(table[["x", "y", "z"]].to_numpy(np.float32))
         valid[i, torch.from_numpy(column)] = torch.from_numpy(~table["bad"].to_numpy(bool))
     empty = [i for i in range(len(tables)) if not valid[i].any()]
     if empty:
         raise NeurodecodeError(f"{source}: recording {empty[0] + 1} has no good channel; leave it out or mend its bads")
-    return Layouts(names, positions, valid, columns)
+    return Layouts(names, positions, valid, columns, places)
 
 
 def natural_key(name: str) -> tuple:

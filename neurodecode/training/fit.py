@@ -12,19 +12,23 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from torch import nn
 
 from neurodecode.config import CodebookTrainSettings, TrainSettings
 from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, write_json
 from neurodecode.models.build import build_model, count_parameters
 from neurodecode.models.deep_mel import compared_dimensions, with_speech
+from neurodecode.models.layers.session_layer import Sessions
 from neurodecode.objectives.siglip import with_siglip
 from neurodecode.segments.audit import audit_features
 from neurodecode.segments.batches import BatchSource
@@ -34,6 +38,8 @@ from neurodecode.store.store import Store
 from neurodecode.training import run_folder
 from neurodecode.training.callbacks import EpochSeed, KeepBestAndLast, MetricsTable, Patience
 from neurodecode.training.data import RowBatches, Source, WindowBatches, loader
+from neurodecode.training.portion import chosen_subjects, session_names, sessions_of, trained_rows, within_minutes
+from neurodecode.training.start import Start, freeze, write_start
 from neurodecode.training.task import AlignerTask
 
 FEW_CANDIDATES = 32  # issue 1 of section 7: batches of 16 sat at chance, and nothing said so
@@ -54,6 +60,7 @@ class FoldData:
     n_times: int
     sfreq: float
     n_subjects: int
+    sessions: Sessions | None = None
 
 
 def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True, progress: bool = True) -> Path:
@@ -83,17 +90,20 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
         If the store cannot be trained on with these settings, or `out` holds another run.
     """
     out = Path(out)
+    if settings.start_from is not None:  # the same run whatever the working directory is
+        settings = settings.model_copy(update={"start_from": settings.start_from.resolve()})
     accelerator, precision = resolve_accelerator(settings), resolve_precision(settings)
     opened = Store(store)
-    chosen = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
+    names = chosen_subjects(settings, opened)
+    chosen = [r for r in opened.recordings if not names or r.subject in names]
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
     if info is not None and info["finished"]:
         return out
-    index = build_windows(opened, settings.segments, settings.subjects)
+    index = build_windows(opened, settings.segments, names)
     features = compute_features(opened, settings.features, progress, index.borders)
     _warn_about_batches(settings, index)
     device = data_device(settings, accelerator, index)
-    first = BatchSource(index.fold(index.folds[0]), features, None, device)
+    first = BatchSource(within_minutes(index.fold(index.folds[0]), settings.minutes), features, None, device)
     if info is None:
         info = _describe(settings, opened, index, features, first)
         if _first_process():
@@ -102,10 +112,21 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
         folder = out / name
         if (folder / "finished.json").is_file():
             continue
-        source = first if name == index.folds[0] else BatchSource(index.fold(name), features, None, device)
-        source.fit_scalers()
-        data = _prepare(source, folder)
-        finished = train_fold(settings, data, folder, accelerator=accelerator, precision=precision, progress=progress)
+        source = first
+        if name != index.folds[0]:
+            source = BatchSource(within_minutes(index.fold(name), settings.minutes), features, None, device)
+        start = None if settings.start_from is None else Start(settings, name)
+        source.scalers = source.fit_scalers() if start is None else start.scalers(source.fit_scalers())
+        data = _prepare(settings, source, folder)
+        finished = train_fold(
+            settings,
+            data,
+            folder,
+            accelerator=accelerator,
+            precision=precision,
+            progress=progress,
+            start=None if start is None else partial(start.fill, info=info),
+        )
         if _first_process():
             write_json(folder / "finished.json", finished)
     if _first_process():
@@ -122,8 +143,14 @@ def train_fold(
     precision: str = "32-true",
     progress: bool = False,
     extra: tuple[L.Callback, ...] = (),
+    start: Callable[[nn.Module], None] | None = None,
 ) -> dict[str, Any]:
     """Train one fold in its folder, from its last checkpoint if there is one.
+
+    Parameters
+    ----------
+    start
+        Gives the fresh network the weights of another run.
 
     Returns
     -------
@@ -139,8 +166,15 @@ def train_fold(
         sfreq=data.sfreq,
         n_subjects=data.n_subjects,
         layouts=data.layouts,
+        sessions=data.sessions,
     )
     model = with_siglip(with_speech(model, settings.speech, data.n_features), settings.objective)
+    if start is not None:
+        start(model)
+    if settings.train_only == "subject":
+        freeze(model)
+    if not len(data.train):
+        return write_start(model, folder)
     return train_task(
         AlignerTask(model, settings),
         settings,
@@ -273,27 +307,33 @@ def _loaders(
     return loader(dataset, batches[0], training.workers), loader(dataset, batches[1], training.workers)
 
 
-def _prepare(source: BatchSource, folder: Path) -> FoldData:
+def _prepare(settings: TrainSettings, source: BatchSource, folder: Path) -> FoldData:
     """Write what the fold's evaluation needs, and gather the sizes."""
     index = source.index
+    sessions = None if settings.model.sessions == "none" else sessions_of(index, settings.model.session_unit)
     if _first_process():
         assert source.scalers is not None
         source.scalers.save(folder / "scalers.npz")
         run_folder.write_windows(folder / "windows.csv.gz", index.table)
         layouts = source.layouts
+        more = {"valid": layouts.valid.numpy(), "places": layouts.places.numpy()}
+        if sessions is not None:
+            more |= {f"session_{key}": getattr(sessions, key).numpy() for key in ("of", "owner", "seen")}
         run_folder.write_layouts(
-            folder / "layouts.npz", layouts.positions.numpy(), layouts.placed.numpy(), layouts.names
+            folder / "layouts.npz", layouts.positions.numpy(), layouts.placed.numpy(), layouts.names, more
         )
+    train, valid = trained_rows(index, settings.minutes)
     return FoldData(
         source=source,
-        train=index.rows("train"),
-        valid=index.rows("valid"),
+        train=train,
+        valid=valid,
         layouts=source.layouts,
         n_chans=source.layouts.n_chans,
         n_features=source.dimension,
         n_times=source.n_times,
         sfreq=index.sfreq,
         n_subjects=len(index.subjects),
+        sessions=sessions,
     )
 
 
@@ -301,7 +341,7 @@ def _describe(
     settings: TrainSettings, store: Store, index: WindowIndex, features: FeatureStore, source: BatchSource
 ) -> dict[str, Any]:
     """The content of `run.json` before training."""
-    summaries = {name: index.fold(name).summary() for name in index.folds}
+    summaries = {name: within_minutes(index.fold(name), settings.minutes).summary() for name in index.folds}
     for summary in summaries.values():
         summary["audit"] |= audit_features(index, features)
     split = dict(summaries[index.folds[0]])
@@ -316,7 +356,11 @@ def _describe(
         "n_times": source.n_times,
         "sfreq": index.sfreq,
     }
-    model = build_model(settings.model, **sizes, n_subjects=len(index.subjects), layouts=source.layouts)
+    unit = settings.model.session_unit
+    sessions = None if settings.model.sessions == "none" else sessions_of(source.index, unit)
+    model = build_model(
+        settings.model, **sizes, n_subjects=len(index.subjects), layouts=source.layouts, sessions=sessions
+    )
     model = with_siglip(with_speech(model, settings.speech, source.dimension), settings.objective)
     return {
         "schema": run_folder.SCHEMA,
@@ -329,6 +373,8 @@ def _describe(
         "subjects": index.subjects,
         "recordings": [r.name for r in index.recordings],
         "channel_names": source.layouts.names,
+        "session_names": [] if sessions is None else session_names(source.index, unit),
+        "start_from": None if settings.start_from is None else {"run": settings.start_from.as_posix()},
         "split": split,
         "folds": index.folds,
         "n_parameters": count_parameters(model),
@@ -339,9 +385,9 @@ def _describe(
 
 
 def _warn_about_batches(settings: TrainSettings, index: WindowIndex) -> None:
-    if settings.objective.kind == "mse":
+    if settings.objective.kind == "mse" or settings.minutes == 0:
         return
-    rows = min(len(index.fold(name).rows("train")) for name in index.folds)
+    rows = min(len(within_minutes(index.fold(name), settings.minutes).rows("train")) for name in index.folds)
     candidates = min(settings.training.batch_size, rows)
     if candidates < FEW_CANDIDATES:
         why = f"training.batch_size is {settings.training.batch_size}"

@@ -21,22 +21,37 @@ from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import read_json
 from neurodecode.models.build import build_model
 from neurodecode.models.deep_mel import with_speech
+from neurodecode.models.layers.session_layer import Sessions
 from neurodecode.objectives.siglip import with_siglip
 from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.scaling import Scalers
 from neurodecode.segments.windows import build_windows
 from neurodecode.store.store import Store
 from neurodecode.training.data import noise_like
+from neurodecode.training.portion import chosen_subjects, within_minutes
 from neurodecode.training.run_folder import read_run, run_settings
 
 
 @dataclass(frozen=True)
 class StoredLayouts:
-    """Sensor layouts as the fold has them: positions [L, C, 2], placed [L, C], names of the columns."""
+    """Sensor layouts as the fold has them.
+
+    Attributes
+    ----------
+    positions, placed, names
+        [L, C, 2], [L, C], and names of the columns.
+    valid, places
+        [L, C] and [L, C, 3] m; of runs made before there was either: `placed`, and NaN.
+    sessions
+        None if the network has no layer of sessions.
+    """
 
     positions: torch.Tensor
     placed: torch.Tensor
     names: list[str]
+    valid: torch.Tensor
+    places: torch.Tensor
+    sessions: Sessions | None = None
 
 
 def load_fold(
@@ -73,6 +88,7 @@ def load_fold(
     settings = run_settings(info, str(run / "run.json"))
     folder = _finished_fold(run, info, fold)
     sizes = info["sizes"]
+    layouts = load_layouts(folder)
     model = build_model(
         settings.model,
         n_chans=sizes["n_chans"],
@@ -80,7 +96,8 @@ def load_fold(
         n_times=sizes["n_times"],
         sfreq=sizes["sfreq"],
         n_subjects=len(info["subjects"]),
-        layouts=load_layouts(folder),
+        layouts=layouts,
+        sessions=layouts.sessions,
     )
     model = with_speech(model, settings.speech, sizes.get("n_features", sizes["n_outputs"]))
     model = with_siglip(model, settings.objective)
@@ -94,7 +111,14 @@ def load_layouts(folder: Path) -> StoredLayouts:
     """Sensor layouts of a fold."""
     with np.load(folder / "layouts.npz", allow_pickle=False) as stored:
         positions, placed = torch.from_numpy(stored["positions"]), torch.from_numpy(stored["placed"])
-        return StoredLayouts(positions, placed, stored["names"].tolist())
+        valid = torch.from_numpy(stored["valid"]) if "valid" in stored else placed
+        places = torch.full((*placed.shape, 3), float("nan"))
+        if "places" in stored:
+            places = torch.from_numpy(stored["places"])
+        sessions = None
+        if "session_of" in stored:
+            sessions = Sessions(*(torch.from_numpy(stored[f"session_{key}"]) for key in ("of", "owner", "seen")))
+        return StoredLayouts(positions, placed, stored["names"].tolist(), valid, places, sessions)
 
 
 def load_source(
@@ -122,7 +146,9 @@ def load_source(
     info = read_run(run)
     settings = run_settings(info, str(run / "run.json"))
     opened = Store(store or Path(info["store"]))
-    index = build_windows(opened, settings.segments, settings.subjects).fold(fold)
+    index = within_minutes(
+        build_windows(opened, settings.segments, chosen_subjects(settings, opened)).fold(fold), settings.minutes
+    )
     recorded = pd.read_csv(run / fold / "windows.csv.gz", keep_default_na=False, usecols=["start", "split", "identity"])
     same = len(recorded) == len(index.table) and all(
         np.array_equal(recorded[c].to_numpy(), index.table[c].to_numpy()) for c in ("start", "split", "identity")

@@ -156,7 +156,10 @@ def write_windows(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
 
 
-def write_layouts(path: Path, positions: np.ndarray, placed: np.ndarray, names: list[str]) -> None:
-    """Sensor layouts, [L, C, 2] and [L, C], and the names of the columns."""
+def write_layouts(
+    path: Path, positions: np.ndarray, placed: np.ndarray, names: list[str], more: dict[str, np.ndarray] | None = None
+) -> None:
+    """Sensor layouts, [L, C, 2] and [L, C], and the names of the columns; `more` for what lies beyond the paper."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, positions=positions, placed=placed, names=np.array(names, dtype=str))
+        arrays: dict[str, Any] = {"positions": positions, "placed": placed, "names": np.array(names, dtype=str)}
+        np.savez(file, **(arrays | (more or {})))

@@ -18,6 +18,7 @@ from neurodecode.objectives.clip import ClipLoss, top_k_share
 from neurodecode.objectives.regression import RegressionLoss
 from neurodecode.objectives.siglip import contrastive_scores, siglip_loss
 from neurodecode.segments.batches import Batch
+from neurodecode.training.augment import augment
 
 
 class AlignerTask(L.LightningModule):
@@ -50,10 +51,18 @@ class AlignerTask(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch."""
+        batch = augment(batch, self.settings.training.augment, getattr(self.model, "sfreq", None))
         estimate = self(batch)
         loss = self._loss(estimate, *self._candidates(batch), batch)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return loss
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Where only subjects learn, running means of the others' signals stay as they are."""
+        if self.settings.train_only == "subject":
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and retrieval within the batch."""
@@ -72,8 +81,9 @@ class AlignerTask(L.LightningModule):
         training = self.settings.training
         kind = torch.optim.AdamW if training.weight_decay else torch.optim.Adam
         # scale and bias of siglip are no weights: decay would pull them away from where they belong
-        free = [p for name, p in self.model.named_parameters() if name.startswith("siglip.")]
-        weights = [p for name, p in self.model.named_parameters() if not name.startswith("siglip.")]
+        learning = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        free = [p for name, p in learning if name.startswith("siglip.")]
+        weights = [p for name, p in learning if not name.startswith("siglip.")]
         groups: list[dict[str, Any]] = [{"params": weights}]
         if free:
             groups.append({"params": free, "weight_decay": 0.0})

@@ -31,8 +31,16 @@ class SubjectLayer(nn.Module):
         """All matrices and, last, their mean: [S + 1, D, D]."""
         return torch.cat([self.matrices, self.matrices.mean(0, keepdim=True)])
 
-    def forward(self, x: torch.Tensor, subject: torch.Tensor | None) -> torch.Tensor:
-        """[B, D, T] and [B] -> [B, D, T]."""
+    def slot(self, subject: torch.Tensor | None, layout: torch.Tensor) -> torch.Tensor:
+        """Row of `rows` for each window, [B]; the layout says only how many there are."""
+        if subject is None:
+            return torch.full_like(layout, len(self.matrices))
+        return slot(subject, len(self.matrices))
+
+    def forward(
+        self, x: torch.Tensor, subject: torch.Tensor | None, layout: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """[B, D, T] and [B] -> [B, D, T]; which recording it is makes no difference."""
         if subject is None:
             return self.matrices.mean(0).T @ x
         matrices = self.rows()[slot(subject, len(self.matrices))]  # [B, D, D]
