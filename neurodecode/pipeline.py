@@ -212,7 +212,7 @@ def run_pipeline(
             show(read_json(written))
         say(f"report: {run / 'report.html'}")
     if codebook:
-        failed += _codebook(settings, codebook, alone, out, stages, on_error, progress, show)
+        failed += _codebook(settings, codebook, alone, evaluation, out, stages, on_error, progress, show)
     return failed
 
 
@@ -250,6 +250,7 @@ def _codebook(
     settings: PipelineSettings,
     codebook: dict[str, CodebookTrainSettings],
     alone: tuple[str, ...],
+    evaluation: EvaluationSettings,
     out: Path,
     stages: Stages,
     on_error: Literal["stop", "continue"],
@@ -257,7 +258,8 @@ def _codebook(
     show: Callable[[dict[str, Any]], None] | None,
 ) -> list[str]:
     """Train, score and report the runs of all codebook labels; returns one line a run that failed."""
-    from neurodecode.evaluation.summary import summarise
+    from neurodecode.evaluation.classification.beside import evaluate_classification
+    from neurodecode.evaluation.summary import BASELINES, summarise
     from neurodecode.reports.report import write_report
     from neurodecode.training.codebook import fit_codebook
     from neurodecode.training.jobs import job_key, plan
@@ -269,6 +271,7 @@ def _codebook(
         seeds = settings.seeds if training.task == "classify" else ()
         _put_other_layout_aside(runs / label, f"{label in alone} {bool(seeds)}", stages)
     keys: dict[Path, str] = {}
+    asked: set[str | None] = set()
     failed: list[str] = []
     for job in plan(codebook, runs, subjects, alone=alone, seeds=settings.seeds):
         if job.start is not None and job.start not in keys:
@@ -290,6 +293,13 @@ def _codebook(
                 continue
             stages.finished(f"train {job.name}", key)
         keys[job.run] = key
+        # linear methods depend on windows and sides alone: once a subject, beside its first classifier
+        if classify and evaluation.baselines and job.subject not in asked:
+            asked.add(job.subject)
+            beside = sha256_of_value({"baselines": evaluation.baselines, "run": key})
+            if stages.wanted(f"evaluate {job.name}", beside, job.run / "evaluation" / BASELINES):
+                evaluate_classification(job.run, evaluation)
+                stages.finished(f"evaluate {job.name}", beside)
         _report(job.name, job.run, key, settings, stages)
     classifiers = [runs / label for label, training in codebook.items() if training.task == "classify"]
     there = [folder for folder in classifiers if any(run == folder or folder in run.parents for run in keys)]

@@ -80,6 +80,12 @@ def test_the_summary_holds_means_over_seeds_and_over_patients_beside_what_was_pu
     assert mae["published"]["cohort"] == "62.70 ± 4.69"
     assert [(c["base"], c["label"]) for c in summary["comparisons"]] == [("scratch", "vqvae"), ("scratch", "mae")]
     assert all("difference" in found for found in summary["comparisons"])
+    beside = read_json(out / "runs" / "scratch" / "sub-001" / "seed-1" / "evaluation" / "test_baselines.json")
+    assert (
+        summary["baselines"]["lda"]["subjects"]["001"]["accuracy"]["value"]
+        == beside["baselines"]["lda"]["subjects"]["001"]
+    )
+    assert set(summary["baselines"]["lda"]["subjects"]) == {"001", "002"}
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "62.70 ± 4.69" in page
     assert "78.60 ± 0.79" in page
@@ -89,9 +95,13 @@ def test_the_summary_holds_means_over_seeds_and_over_patients_beside_what_was_pu
 def test_running_again_trains_nothing(root, finished, monkeypatch) -> None:
     out, _ = finished
     monkeypatch.setattr(codebook, "train_task", None)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt")}
     said: list[str] = []
     run_pipeline(loaded(root, "duin2024", "seeds=[1, 2]"), out, say=said.append)
-    assert not [line for line in said if line.startswith("train") and not line.endswith("done before")]
+    stages = [line for line in said if line.split()[0] in ("train", "evaluate", "report")]
+    assert len(stages) == 2 * 8 * 2 + 2
+    assert [line for line in stages if not line.endswith(": done before")] == []
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt")} == before
 
 
 def test_a_patient_that_cannot_be_trained_stops_all_or_is_named_and_left_out(root, tmp_path) -> None:

@@ -27,6 +27,7 @@ from neurodecode.training.classification import FIGURES, read_classification
 from neurodecode.training.run_folder import read_run
 
 SCHEMA = 1
+BASELINES = "test_baselines.json"  # in the evaluation folder of a run
 KIND = "classification-summary"
 LEVEL = 0.95
 SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "top5")  # shown in %
@@ -59,6 +60,7 @@ def summarise(
         -> `value` (mean over subjects), `se` (standard error over subjects; None for one), `chance`, `majority`. `subjects`:
         subject -> figure -> `value` (mean over seeds), `low`, `high` (95 %, Student's t), `sd`, `n_seeds`, `chance`,
         `majority`.
+        `baselines`: method -> `cohort` and `subjects` likewise, of linear methods that were evaluated beside a run.
         `comparisons`: each label against the one from scratch, paired over windows, where both answered the same.
 
     Raises
@@ -86,6 +88,7 @@ def summarise(
             "rules": sorted({entry["rule"] for entry in labels.values()}),
             "subjects": sorted({s for entry in labels.values() for s in entry["subjects"]}, key=natural_key),
             "labels": labels,
+            "baselines": _baselines([run for runs in found.values() for run in runs]),
             "comparisons": _comparisons(labels, found),
         }
     )
@@ -120,6 +123,35 @@ def _label(runs: list[Path]) -> dict[str, Any]:
         "n_classes": max(result["n_classes"] for result in results),
         "cohort": cohort,
         "subjects": subjects,
+    }
+
+
+def _baselines(runs: Sequence[Path]) -> dict[str, Any]:
+    """Linear methods that stand beside any of the runs, each subject once: they have no seed."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for run in runs:
+        path = run / "evaluation" / BASELINES
+        if not path.is_file():
+            continue
+        result = read_classification(run)
+        for method, entry in read_json(path)["baselines"].items():
+            mine = found.setdefault(method, {})
+            for subject in result["subjects"]:
+                name, alone = subject["subject"], len(result["subjects"]) == 1
+                # over several subjects a file has only the accuracy of each
+                values = entry["metrics"] if alone else {"accuracy": entry["subjects"].get(name)}
+                rows = {f: [subject["metrics"][f] | {"value": values[f]}] for f in FIGURES if values.get(f) is not None}
+                mine.setdefault(name, {f: over_seeds(row) for f, row in rows.items()})
+    return {
+        method: {
+            "cohort": {
+                f: over_subjects([row[f] for row in mine.values()])
+                for f in FIGURES
+                if all(f in row for row in mine.values())
+            },
+            "subjects": mine,
+        }
+        for method, mine in found.items()
     }
 
 
@@ -201,6 +233,9 @@ def summary_table(summary: dict[str, Any]) -> tuple[str, list[str], list[list[st
     for label, entry in labels.items():
         cells = [_plus_minus(f, entry["cohort"].get(f), "se") for f in shown]
         rows.append([label, *cells, *([entry["published"].get("cohort", "-")] if published else [])])
+    for method, entry in summary["baselines"].items():
+        cells = [_plus_minus(f, entry["cohort"].get(f), "se") for f in shown]
+        rows.append([f"{method} (linear)", *cells, *(["-"] if published else [])])
     first = next(iter(labels.values()))["cohort"]
     for name in ("majority", "chance"):
         rows.append([name, *(_number(f, first[f][name]) for f in shown), *(["-"] if published else [])])
@@ -220,6 +255,10 @@ def subjects_table(summary: dict[str, Any]) -> tuple[str, list[str], list[list[s
             row.append(_with_interval(figure))
             if published:
                 row.append(published.get(row[0], "-"))
+    for method, entry in summary["baselines"].items():
+        columns.append(f"{method} (linear)")
+        for row in rows:
+            row.append(_with_interval(entry["subjects"].get(row[0], {}).get("accuracy")))
     chance = [e["subjects"].get(s, {}).get("accuracy") for s in summary["subjects"] for e in summary["labels"].values()]
     title = "accuracy, %, of each subject: mean [95 % interval over seeds]; published: mean ± deviation over seeds"
     columns.append("chance")

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from neurodecode.evaluation.summary import comparison_lines, subjects_table, summary_table
+from neurodecode.evaluation.classification.beside import beside_table
+from neurodecode.evaluation.summary import BASELINES, comparison_lines, subjects_table, summary_table
 from neurodecode.files import read_json
 from neurodecode.reports import label_figures
-from neurodecode.training.classification import FIGURES, classification_table, read_classification
+from neurodecode.training.classification import FIGURES, read_classification
 
 QUESTIONS = {
     "tokenizer": "How much of the signal survives a table of codes?",
@@ -55,7 +56,6 @@ def run_content(run: Path, info: dict[str, Any]) -> dict[str, Any]:
         "published": read_json(run / "published.json") if (run / "published.json").is_file() else [],
         "table": None,
         "subjects": None,
-        "others": [],
         "confusion": None,
     }
     if task == "classify" and info["finished"] and (run / "evaluation" / "test.json").is_file():
@@ -156,18 +156,19 @@ def _curves(task: str, folds: dict[str, dict[str, np.ndarray]]) -> list[dict[str
 
 def _classification(run: Path) -> dict[str, Any]:
     result = read_classification(run)
-    title, columns, rows, notes = classification_table(result)
+    beside = run / "evaluation" / BASELINES
+    result |= {"baselines": read_json(beside)["baselines"]} if beside.is_file() else {}
+    title, columns, rows, notes = beside_table(result)
     rows = [row for row in rows if not row[0].startswith("accuracy of ")]  # each subject has a table of its own
     cards = []
     for key in ("accuracy", "top5", "balanced_accuracy"):
         figure = result["metrics"][key]
-        beside = f"chance {figure['chance']:.3f}, majority {figure['majority']:.3f}"
-        cards.append({"label": FIGURES[key], "value": f"{figure['value']:.3f}", "beside": beside})
+        nothing = f"chance {figure['chance']:.3f}, majority {figure['majority']:.3f}"
+        cards.append({"label": FIGURES[key], "value": f"{figure['value']:.3f}", "beside": nothing})
     content: dict[str, Any] = {
         "cards": cards,
         "table": {"title": title, "columns": columns, "rows": rows, "notes": notes},
         "confusion": _confusion(run),
-        "others": _others(run),
     }
     if len(result["subjects"]) > 1:
         shown = [key for key in FIGURES if key in result["subjects"][0]["metrics"]]
@@ -179,20 +180,6 @@ def _classification(run: Path) -> dict[str, Any]:
         content["subjects"] = {"columns": [FIGURES[key] for key in shown], "rows": table}
         content["subjects_figure"] = Markup(label_figures.subject_dots({"accuracy": values}, {}))
     return content
-
-
-def _others(run: Path) -> list[dict[str, Any]]:
-    """Tables of other classification results that lie beside this one (baselines)."""
-    tables = []
-    for path in sorted((run / "evaluation").glob("*.json")):
-        result = read_json(path)
-        if path.name == "test.json" or not isinstance(result, dict):
-            continue
-        if result.get("kind") == "classification" and isinstance(result.get("metrics"), dict):
-            title, columns, rows, notes = classification_table(result)
-            columns = ["figure", path.stem, *columns[2:]]
-            tables.append({"title": title, "columns": columns, "rows": rows, "notes": notes})
-    return tables
 
 
 def _confusion(run: Path) -> dict[str, Any] | None:
@@ -252,7 +239,7 @@ def summary_content(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
     mine, heads, lists = subjects_table(summary)
     values = {
         label: {subject: row["accuracy"] for subject, row in entry["subjects"].items()}
-        for label, entry in summary["labels"].items()
+        for label, entry in (summary["labels"] | summary["baselines"]).items()
     }
     published = {
         label: {s: _leading(text) for s, text in entry["published"].get("subjects", {}).items()}
