@@ -65,6 +65,7 @@ def toy_store(features: ToyFeatures, noise: float, subjects: int = 2, channels: 
             )
     for recording in recordings:
         recording.simulated = True  # type: ignore[attr-defined]
+        recording.sha256_signal = recording.name * 2  # type: ignore[attr-defined]
     return FakeStore(recordings, {n: FakeStimulus(n, f"hash-{n}") for n in STIMULI})
 
 
