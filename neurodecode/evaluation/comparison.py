@@ -50,6 +50,9 @@ def compare_any(runs: Sequence[Path], split: str = "test", metric: str | None = 
     NeurodecodeError
         If they cannot be compared; see `compare_runs`, `compare_answers`, `summarise`.
     """
+    absent = [run for run in runs if not Path(run).is_dir()]
+    if absent:
+        raise NeurodecodeError(f"{absent[0]}: no such folder; give evaluated runs, or folders of classifiers")
     kinds = [is_classification(run) for run in runs]
     if any(kinds) and not all(kinds):
         odd = runs[kinds.index(not kinds[0])]
