@@ -43,6 +43,7 @@ from neurodecode.progress import Bar
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.windows import WindowIndex, build_windows
 from neurodecode.store.store import Store
+from neurodecode.training.portion import chosen_subjects, sessions_of
 from neurodecode.training.run_folder import first_difference, versions
 
 METRICS = ("top1", "top5", "top10", "mrr", "match_mismatch", "percentile_rank")
@@ -93,11 +94,12 @@ def forecast(
     """
     from neurodecode.stimuli.features import compute_features
 
+    _refuse_parts_of_parts(training)
     out, opened = Path(out), Store(store)
-    index = build_windows(opened, training.segments, training.subjects)
+    index = build_windows(opened, training.segments, chosen_subjects(training, opened))
     _claim(out, training, settings, index)
     device = torch.device(_accelerator(settings))
-    features = compute_features(opened, training.features, progress=progress)
+    features = compute_features(opened, training.features, progress, index.borders)
     whole = [index.fold(name) for name in index.folds]
     first = BatchSource(whole[0], features, None, device)
     questions = ask([_source(first, fold) for fold in whole], "test")
@@ -229,13 +231,14 @@ def _trained(recipe: TrainSettings, source: BatchSource, folder: Path) -> torch.
     from neurodecode.objectives.siglip import with_siglip
     from neurodecode.training.fit import FoldData, resolve_accelerator, resolve_precision, train_fold
 
-    index = source.index
+    index, chosen = source.index, recipe.model
     sizes: dict[str, Any] = {
         "n_chans": source.layouts.n_chans,
         "n_times": source.n_times,
         "sfreq": index.sfreq,
         "n_subjects": len(index.subjects),
         "layouts": source.layouts,
+        "sessions": None if chosen.sessions == "none" else sessions_of(index, chosen.session_unit),
     }
     if not (folder / "finished.json").is_file():
         data = FoldData(
@@ -249,7 +252,7 @@ def _trained(recipe: TrainSettings, source: BatchSource, folder: Path) -> torch.
             recipe, data, folder, accelerator=resolve_accelerator(recipe), precision=resolve_precision(recipe)
         )
         write_json(folder / "finished.json", finished)
-    model = build_model(recipe.model, n_outputs=compared_dimensions(recipe.speech, source.dimension), **sizes)
+    model = build_model(chosen, n_outputs=compared_dimensions(recipe.speech, source.dimension), **sizes)
     model = with_siglip(with_speech(model, recipe.speech, source.dimension), recipe.objective)
     state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
@@ -331,6 +334,16 @@ def _claim(out: Path, training: TrainSettings, settings: ForecastSettings, index
     if out.is_dir() and any(out.iterdir()):
         raise SettingsError(f"{out}: is neither empty nor a forecast; give another --out")
     write_json(path, now)
+
+
+def _refuse_parts_of_parts(training: TrainSettings) -> None:
+    """Stop where the parts would not be what the recipe trains on."""
+    for name in ("start_from", "minutes"):
+        value = getattr(training, name)
+        if value is not None:
+            raise SettingsError(
+                f"{name}: {value} limits what a run learns, and so does a forecast; leave it out of the recipe"
+            )
 
 
 def _accelerator(settings: ForecastSettings) -> str:

@@ -144,7 +144,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
 
     toys = ToyFeatures(0)
     monkeypatch.setattr(module, "Store", lambda path: toy_store(toys, 12.0, seed=1))
-    monkeypatch.setattr(features, "compute_features", lambda store, settings, progress: toys)
+    monkeypatch.setattr(features, "compute_features", lambda *_: toys)
     model = {"spatial_channels": 6, "fourier_frequencies": 2, "hidden": 8, "depth": 1}
     training = {"epochs": 1, "batch_size": 64, "accelerator": "cpu", "learning_rate": 0.003}
     values = {"name": "toy", "segments": toy_settings().model_dump(), "model": model, "training": training}
@@ -207,6 +207,11 @@ def test_a_folder_with_other_things_and_parts_that_are_the_same_are_refused(
     close = QUICK.model_copy(update={"fractions": (0.25, 0.251, 1.0)})
     with pytest.raises(NeurodecodeError, match="some the same; use larger fractions"):
         forecast(recipe, Path("store"), tmp_path / "new", close, progress=False)
+
+
+def test_a_recipe_that_limits_its_training_data_itself_is_refused(recipe: TrainSettings, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="minutes: 2.0 limits what a run learns"):
+        forecast(recipe.model_copy(update={"minutes": 2.0}), Path("store"), tmp_path, QUICK, progress=False)
 
 
 @pytest.mark.parametrize("fractions", [[0.5, 1.0], [0.5, 0.25, 1.0], [0.1, 0.2, 0.5], [0.0, 0.5, 1.0]])
