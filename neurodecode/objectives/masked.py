@@ -45,7 +45,7 @@ class MaskedCodeLoss(nn.Module):
         """
         if logits.shape[:-1] != codes.shape:
             raise ValueError(f"logits {tuple(logits.shape)} must be codes {tuple(codes.shape)} with one more axis")
-        if predicted is not None:
+        if predicted is not None and not predicted.all():  # choosing all would copy them, and their gradient
             logits, codes = logits[predicted], codes[predicted]  # [M, G, K], [M, G]
         if codes.numel() == 0:
             raise ValueError("no token was hidden, so there is nothing to predict")

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from neurodecode.models.build import count_parameters
-from neurodecode.models.layers.transformer import TransformerBlock, TransformerStack, time_code
+from neurodecode.models.layers import transformer
+from neurodecode.models.layers.transformer import Dropout, TransformerBlock, TransformerStack, dropped, time_code
 
 
 def test_a_published_block_has_the_published_number_of_parameters() -> None:
@@ -71,3 +72,46 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(stack(x), stack(x))
     attention_only = TransformerStack(1, 8, heads=2, head_width=4, dropout=0.0)
     assert not torch.equal(attention_only(x), attention_only(x))
+
+
+class TestDropout:
+    @pytest.mark.parametrize("p", [0.001, 0.2, 0.5, 0.9])
+    def test_drops_its_share_and_keeps_the_mean(self, p: float) -> None:
+        torch.manual_seed(0)
+        out = dropped(torch.ones(500_003), p)
+        assert (out == 0).float().mean().item() == pytest.approx(p, abs=4 * (p * (1 - p) / 500_000) ** 0.5)
+        assert out.max().item() == pytest.approx(1 / (1 - p), rel=2e-4)
+        assert out.unique().numel() == 2
+
+    def test_values_that_share_a_random_number_are_dropped_independently(self) -> None:
+        torch.manual_seed(0)
+        kept = (dropped(torch.ones(400_000), 0.5) > 0).float().view(-1, 4)
+        apart = torch.corrcoef(kept.T) - torch.eye(4)
+        assert apart.abs().max() < 0.02
+
+    def test_gradients_pass_where_values_do(self) -> None:
+        x = torch.randn(4, 7, requires_grad=True)
+        out = dropped(x, 0.3)
+        out.sum().backward()
+        torch.testing.assert_close(out, x.detach() * x.grad)
+
+    def test_repeats_with_the_seed_and_leaves_evaluation_alone(self) -> None:
+        x = torch.randn(5, 6)
+        torch.manual_seed(3)
+        first = dropped(x, 0.4)
+        torch.manual_seed(3)
+        assert torch.equal(dropped(x, 0.4), first)
+        assert torch.equal(Dropout(0.4).eval()(x), x)
+        assert torch.equal(dropped(x, 0.0), x)
+
+
+def test_attention_of_training_is_that_of_evaluation_but_for_dropout(monkeypatch) -> None:
+    torch.manual_seed(0)
+    block = TransformerBlock(12, heads=3, head_width=5, feed_forward=8, attention_dropout=0.3, dropout=0.0).double()
+    for p in block.parameters():
+        p.data.add_(0.3 * torch.randn(p.shape))
+    tokens = torch.randn(2, 7, 12).double()
+    dropping = block.train().attend(tokens)
+    monkeypatch.setattr(transformer, "dropped", lambda x, p: x)
+    torch.testing.assert_close(block.attend(tokens), block.eval().attend(tokens))
+    assert (dropping - block.attend(tokens)).abs().max() > 1e-3

@@ -18,11 +18,9 @@ from torch import nn
 from neurodecode.models.codebook.encoder import SignalEncoder
 from neurodecode.models.codebook.front import by_subject, in_order
 from neurodecode.models.codebook.read_in import SubjectReadOut, checked
+from neurodecode.models.codebook.signal_head import SignalHead
 from neurodecode.models.layers.quantizer import EmaCodebook, Quantized, Quantizer
 from neurodecode.models.layers.transformer import TransformerStack, start_small
-
-# filters, kernel and stride of a transposed convolution
-Layer = tuple[int, int, int]
 
 
 class Tokenized(NamedTuple):
@@ -73,49 +71,6 @@ class Bottleneck(nn.Module):
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """[B, N, G] -> [B, N, D]."""
         return self.after(self.norm(self.quantizer.decode(codes)))
-
-
-class SignalHead(nn.Module):
-    """Tokens -> signal by transposed convolutions without activation, then a linear map: [B, N, D] -> [B, C, T].
-
-    Parameters
-    ----------
-    width
-        D.
-    n_channels
-        C.
-    layers
-        Filters, kernel and stride of each; a frame becomes as many samples as the strides multiply to.
-    frames
-        Frames a token is unfolded to first.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        n_channels: int,
-        layers: Sequence[Layer],
-        frames: int = 1,
-    ) -> None:
-        super().__init__()
-        self.frames, n_in = frames, width // frames
-        convolutions: list[nn.Module] = []
-        for filters, kernel, stride in layers:
-            if kernel < stride:
-                raise ValueError(f"a transposed convolution of kernel {kernel} and stride {stride} leaves gaps")
-            padding = (kernel - stride + 1) // 2  # with the output padding: stride samples out for one in
-            extra = 2 * padding - (kernel - stride)
-            convolutions.append(nn.ConvTranspose1d(n_in, filters, kernel, stride, padding, output_padding=extra))
-            n_in = filters
-        self.convolutions = nn.Sequential(*convolutions)
-        self.linear = nn.Linear(n_in, n_channels)
-        start_small(self.linear)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """[B, N, D] -> [B, C, T]."""
-        frames = tokens.unflatten(2, (self.frames, -1)).flatten(1, 2)  # [B, N frames, D / frames]
-        y = self.convolutions(frames.transpose(1, 2))  # [B, filters, T]
-        return self.linear(y.transpose(1, 2)).transpose(1, 2)
 
 
 class CodebookTokenizer(nn.Module):
@@ -196,6 +151,9 @@ class CodebookTokenizer(nn.Module):
         """[B, N, D] -> [B, C, T]."""
         tokens = self.decoder(tokens)
         if self.head is not None and self.read_out is not None:
+            if self.encoder.n_subjects == 1:  # one linear map instead of two
+                checked(subject, 1)
+                return self.head(tokens, (self.read_out.weight, self.read_out.bias))
             return self.read_out(self.head(tokens), subject)
         assert self.heads is not None
         subject = checked(subject, self.encoder.n_subjects)
