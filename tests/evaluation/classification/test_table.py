@@ -1,0 +1,234 @@
+"""One table: a planted signal is found by every method, noise by none, test windows choose nothing, answers are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurodecode.errors import NeurodecodeError, SettingsError
+from neurodecode.evaluation.classification import table as module
+from neurodecode.evaluation.classification.codebook import unlabelled
+from neurodecode.evaluation.classification.table import run_baselines
+from neurodecode.evaluation.classification.tables import baselines_table
+from neurodecode.evaluation.classification.trials import scaled, trials_of
+from neurodecode.files import read_json
+from neurodecode.segments.labels import build_labels
+from tests.evaluation.classification.cohorts import BANDS, cohort, coloured, noise, people_held_out, settings
+from tests.segments.fakes import FakeStore
+
+LDA = {"kind": "lda", "power": BANDS}
+RIDGE = {"kind": "ridge", "power": BANDS}
+RIEMANN = {"kind": "riemann"}
+TRAINING = {"epochs": 15, "batch_size": 16, "learning_rate": 5e-3}
+SPECTROGRAM = {"kind": "network", "network": "SpectrogramCnn", "options": {"segment": 0.3}, "training": TRAINING}
+GRU = {
+    "kind": "network",
+    "network": "EnvelopeGru",
+    "options": {"band": None, "hidden": 12, "stride": 2, "layers": 1},
+    "training": TRAINING,
+}
+EEGNET = {"kind": "network", "network": "EEGNet", "options": {"kernel_length": 32}, "training": TRAINING}
+ENCODER = {
+    "mixed_channels": 6,
+    "patch": 20,
+    "filters": [8, 8, 4],
+    "kernels": [5, 3, 3],
+    "strides": [5, 1, 1],
+    "depth": 1,
+    "heads": 2,
+    "head_width": 8,
+    "feed_forward": 32,
+}
+STAGE = {"epochs": 8, "batch_size": 16, "learning_rate": 5e-3, "warmup": 1}
+CODEBOOK: dict[str, Any] = {"kind": "codebook", "model": {"encoder": ENCODER, "hidden": [16]}, "training": STAGE}
+PRETRAINED = CODEBOOK | {
+    "pretraining": {
+        "tokenizer": {"encoder": ENCODER, "decoder_depth": 1, "quantizer": {"codes": 16, "dimension": 8}},
+        "masked": {"encoder": ENCODER},
+        "stride": 0.3,
+        "tokenizer_training": STAGE | {"epochs": 1, "warmup": 0},
+        "masked_training": STAGE | {"epochs": 1, "warmup": 0},
+    }
+}
+
+
+def run(store: FakeStore, out: Path, methods: dict[str, Any], say=lambda line: None, **changes: Any) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Store", lambda path: store)
+        return run_baselines(settings(methods, **changes), Path("fake-store"), out, say=say)
+
+
+def row(result: dict[str, Any], method: str, scaling: str | None = "training") -> dict[str, Any]:
+    return next(r for r in result["rows"] if r["method"] == method and r["scaling"] in (scaling, None))
+
+
+def value(result: dict[str, Any], method: str, figure: str = "accuracy", scaling: str = "training") -> float:
+    return row(result, method, scaling)["metrics"][figure]["value"]
+
+
+@pytest.mark.parametrize(
+    "method", [LDA, RIDGE, SPECTROGRAM, GRU, EEGNET, CODEBOOK], ids=["lda", "ridge", "cnn", "gru", "eegnet", "codebook"]
+)
+def test_every_method_finds_what_was_planted(tmp_path, method) -> None:
+    result = run(cohort(), tmp_path / "out", {"it": method})
+    assert result["n_windows"] == 32
+    assert value(result, "it") > 0.6
+    assert value(result, "chance") == 0.25
+    confusion = np.array(row(result, "it")["confusion"])
+    assert confusion.sum() == pytest.approx(32)
+    assert np.trace(confusion) / 32 == pytest.approx(value(result, "it"))
+
+
+def test_linear_methods_are_at_chance_on_noise_and_probabilities_are_no_better_than_frequencies(tmp_path) -> None:
+    result = run(noise(people=3, trials=64), tmp_path / "out", {"lda": LDA, "ridge": RIDGE})
+    for method in ("lda", "ridge"):
+        assert abs(value(result, method) - 0.25) < 0.13  # 192 windows: three standard errors are 0.09
+    assert value(result, "lda", "cross_entropy") > np.log(4) - 0.02
+    assert value(result, "majority", "cross_entropy") == pytest.approx(np.log(4), abs=0.05)
+
+
+def test_the_riemannian_method_finds_a_covariance_and_says_what_is_absent(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("pyriemann")
+    store = cohort()
+    rng = np.random.default_rng(0)
+    for recording in store.recordings:  # words differ in which two channels go together, not in a rhythm
+        recording.signal = rng.standard_normal(recording.signal.shape).astype(np.float32)
+        for onset, label in zip(recording.events["onset"], recording.events["label"]):
+            start = round((onset - 0.1) * 100)
+            pair = {"ba": (0, 1), "da": (1, 2), "ga": (0, 2), "ka": (0, 0)}[label]
+            recording.signal[pair[1], start : start + 60] = recording.signal[pair[0], start : start + 60] + 0.3 * (
+                rng.standard_normal(60)
+            )
+    result = run(store, tmp_path / "out", {"riemann": RIEMANN, "lda": LDA})
+    assert value(result, "riemann") > 0.9
+    assert value(result, "lda") < 0.5
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyriemann", None)
+    with pytest.raises(
+        SettingsError, match=r"need pyriemann, which is not installed; pip install 'neurodecode\[riemann\]'"
+    ):
+        run(store, tmp_path / "other", {"riemann": RIEMANN})
+
+
+def test_pretraining_sees_no_test_recording_and_the_classifier_starts_from_it(tmp_path) -> None:
+    store = cohort(people=3, trials=16, runs=(1, 2))
+    result = run(store, tmp_path / "out", {"it": PRETRAINED}, labels=people_held_out())
+    assert value(result, "it") > 0.4
+    chosen = settings({"it": PRETRAINED}, labels=people_held_out())
+    fold = build_labels(store, chosen.labels).fold("fold-1")  # type: ignore[arg-type]
+    trials = trials_of(fold, scaled(fold, "training"), "training", None)
+    data = unlabelled(trials, 0.3)
+    recordings = {
+        side: {fold.recordings[i].subject for i in data.index.table["recording"].iloc[rows]}
+        for side, rows in (("train", data.train), ("valid", data.valid))
+    }
+    assert recordings == {"train": {"1"}, "valid": {"3"}}
+    assert len(data.test) == 0
+    assert data[data.train[:5]].signal.shape == (5, 3, 60)
+    # once tokenizer, masked encoder and classifier are done, no checkpoint of theirs is trained again
+    done = sorted(str(p.relative_to(tmp_path / "out" / "work")).split("/", 1)[1] for p in tmp_path.rglob("done.pt"))
+    assert done == ["classifier/done.pt"] * 3 + ["masked/done.pt"] * 3 + ["tokenizer/done.pt"] * 3
+
+
+def test_people_held_out_differ_in_colour_and_scaling_by_own_windows_mends_it(tmp_path) -> None:
+    store = coloured(cohort(people=4, trials=24, runs=(1, 2)))
+    result = run(store, tmp_path / "out", {"lda": LDA}, labels=people_held_out(), scaling=["training", "person"])
+    assert value(result, "lda", scaling="person") > 0.9
+    assert value(result, "lda", scaling="person") > value(result, "lda") + 0.1
+    title, columns, rows, notes = baselines_table(result)
+    assert columns[:3] == ["method", "scaled by", "seeds"]
+    assert [r[:2] for r in rows] == [["chance", "-"], ["majority", "-"], ["lda", "training"], ["lda", "own windows*"]]
+    assert any(note.startswith("* transductive") for note in notes)
+    assert "4 subject(s), SIMULATED data" in title
+    assert notes[0].startswith("Simulated")
+    metrics = row(result, "lda", "person")["metrics"]["accuracy"]
+    assert metrics["low"] <= metrics["value"] <= metrics["high"]
+    assert metrics["over"] == "people"
+
+
+def test_labels_of_test_windows_and_signals_of_test_runs_change_nothing_that_is_fitted(tmp_path) -> None:
+    before = run(cohort(people=2), tmp_path / "before", {"lda": LDA, "ridge": RIDGE})
+    store = cohort(people=2)
+    for recording in store.recordings:
+        if recording.run == "4":
+            recording.events["label"] = np.random.default_rng(0).permutation(recording.events["label"])
+    after = run(store, tmp_path / "after", {"lda": LDA, "ridge": RIDGE})
+    for name in ("lda.training/1.fold-0.seed-0.npz", "ridge.training/2.fold-0.seed-0.npz"):
+        answers = [np.load(tmp_path / side / "answers" / name)["scores"] for side in ("before", "after")]
+        np.testing.assert_array_equal(*answers)
+    assert value(after, "lda") < value(before, "lda") - 0.3
+
+
+def test_answers_are_kept_and_only_a_method_that_changed_is_asked_again(tmp_path) -> None:
+    said: list[str] = []
+    first = run(cohort(people=2), tmp_path / "out", {"lda": LDA, "ridge": RIDGE}, said.append)
+    assert len(said) == 4
+    said.clear()
+    assert run(cohort(people=2), tmp_path / "out", {"lda": LDA, "ridge": RIDGE}, said.append)["rows"] == first["rows"]
+    assert said == []
+    run(cohort(people=2), tmp_path / "out", {"lda": LDA | {"power": BANDS | {"bins": 2}}, "ridge": RIDGE}, said.append)
+    assert [line.split(" (")[0] for line in said] == ["lda", "lda"]
+    said.clear()
+    (tmp_path / "out" / "answers" / "ridge.training" / "1.fold-0.seed-0.npz").write_bytes(b"cut off")
+    run(cohort(people=2), tmp_path / "out", {"ridge": RIDGE}, said.append)
+    assert said == ["ridge (training), 1, fold-0, seed 0"]
+    said.clear()
+    store = cohort(people=2)
+    store.recordings[0] = replace(store.recordings[0], sha256_signal="another signal")
+    run(store, tmp_path / "out", {"ridge": RIDGE}, said.append)
+    assert len(said) == 2
+    assert read_json(tmp_path / "out" / "baselines.json")["kind"] == "classification-baselines"
+
+
+def test_a_network_of_one_seed_answers_the_same_twice_and_another_seed_otherwise(tmp_path) -> None:
+    short = GRU | {"training": TRAINING | {"epochs": 2}}
+    for name in ("a", "b"):
+        run(cohort(), tmp_path / name, {"gru": short}, seeds=[0, 1])
+    scores = {
+        (name, seed): np.load(tmp_path / name / "answers" / "gru.training" / f"1.fold-0.seed-{seed}.npz")["scores"]
+        for name in "ab"
+        for seed in (0, 1)
+    }
+    np.testing.assert_array_equal(scores["a", 0], scores["b", 0])
+    assert not np.array_equal(scores["a", 0], scores["a", 1])
+
+
+@pytest.mark.parametrize(
+    ("methods", "changes", "message"),
+    [
+        ({"x": {"kind": "network", "network": "EEGNett"}}, {}, "neither EnvelopeGru nor .*; did you mean EEGNet"),
+        (
+            {"x": GRU | {"options": {}}},
+            {},
+            r"methods.x: network: EnvelopeGru cannot be built for 3 channels .* below half",
+        ),
+        (
+            {"x": {"kind": "lda", "power": {"bands": [[60, 90]]}}},
+            {},
+            "methods.x: power.bands: none of them ends below 50",
+        ),
+        ({"chance": LDA}, {}, "'chance' cannot name a row"),
+        ({"x": LDA}, {"scaling": ["person", "person"]}, "scaling has a value more than once"),
+        ({"x": LDA}, {"fit": "subject", "labels": people_held_out()}, "fit is subject, but labels.split.rule subjects"),
+        (
+            {"x": CODEBOOK | {"model": {"encoder": ENCODER | {"patch": 25}}}},
+            {},
+            "patch: 25 samples, and a window of 60",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(tmp_path, methods, changes, message) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        run(cohort(people=3), tmp_path / "out", methods, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_something_else_is_not_written_to(tmp_path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(NeurodecodeError, match="holds thesis.tex, so it is no folder of baselines"):
+        run(cohort(), tmp_path, {"lda": LDA})
