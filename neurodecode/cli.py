@@ -179,6 +179,24 @@ def train(
 
 
 @app.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="A trained run that does not know the subject.")],
+    store: Annotated[Path, typer.Option(help="The store with the subject's recordings.")],
+    subject: Annotated[str, typer.Option(help="Name of the subject.")],
+    out: Annotated[Path, typer.Option(help="The new run (a folder).")],
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Of training signal; 0: the mean of known subjects. Default: all.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Fit the subject layer of a trained run to somebody new; nothing else learns."""
+    from neurodecode.training.calibrate import calibrate as fit_subject
+
+    made = fit_subject(run, store, subject, minutes, out, overrides or [], progress=_progress())
+    _console().print(f"{made}: calibrated; next: neurodecode evaluate {made}")
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A trained run.")],
     split: Annotated[str, typer.Option(help="test or valid.")] = "test",
