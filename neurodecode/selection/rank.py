@@ -10,7 +10,8 @@ order is that of the mean ranks over all those rankings, so it has seen every tr
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from neurodecode.selection import stability
 from neurodecode.selection.features import features_of
 from neurodecode.selection.rankers import Decodability, Groups, Ranked, Ranker, Weights, products
 from neurodecode.selection.windows import TrainingSide, before_onset, training_side
-from neurodecode.store.store import Store
+from neurodecode.store.store import Store, StoredRecording
 from neurodecode.training.chosen import in_regions
 from neurodecode.training.data import seed_of
 from neurodecode.training.run_folder import versions
@@ -60,27 +61,29 @@ def rank_channels(
         If there is nothing to rank by these settings.
     """
     opened = Store(store)
-    index = _index(settings, opened)
-    folds = {}
-    for name in index.folds:
-        fold = index.fold(name)
-        inside = in_regions(fold, settings.regions) if settings.regions else None
-        subjects = {}
-        for subject in fold.subjects:
+    recordings = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
+    inside = in_regions(recordings, settings.regions) if settings.regions else None
+    folds: dict[str, Any] = {}
+    if settings.method == "region":
+        assert inside is not None
+        chosen = {subject: _by_region(recordings, subject, names) for subject, names in inside.items()}
+        folds["fold-0"] = {"rule": None, "seed": None, "subjects": chosen}  # serves any fold: it was fitted on none
+    else:
+        index = _index(settings, opened)
+        split = settings.labels.split
+        folds = {name: {"rule": split.rule, "seed": split.seed, "subjects": {}} for name in index.folds}
+        for name, subject in product(index.folds, index.subjects):
             candidates = None if inside is None else inside[subject]
-            if settings.method == "region":
-                subjects[subject] = _by_region(fold, subject, candidates or [])
-            else:
-                subjects[subject] = _rank_subject(settings, fold, subject, candidates)
+            entry = _rank_subject(settings, index.fold(name), subject, candidates)
+            folds[name]["subjects"][subject] = entry
             if say is not None:
-                say(f"{name}, subject {subject}: {', '.join(subjects[subject]['chosen'][:6])} ...")
-        folds[name] = {"rule": settings.labels.split.rule, "seed": settings.labels.split.seed, "subjects": subjects}
+                say(f"{name}, subject {subject}: {', '.join(entry['chosen'][:6])} ...")
     selection = {
         "method": settings.method,
         "name": settings.name,
         "settings": settings.model_dump(mode="json"),
         "store": opened.path.resolve().as_posix(),
-        "simulated": any(r.simulated for r in index.recordings),
+        "simulated": any(r.simulated for r in recordings),
         "versions": versions(),
         "command": " ".join(["neurodecode", *sys.argv[1:]]),
         "folds": folds,
@@ -146,7 +149,9 @@ def _rank_subject(
         control.chosen = side.chosen
         before, entry["control"] = _control(settings, control, chosen, ranks.mean(0))
         columns |= before
-    entry["channels"] = _rows(fold, subject, [names[c] for c in order], {k: v[order] for k, v in columns.items()})
+    entry["channels"] = _rows(
+        fold.recordings, subject, [names[c] for c in order], {k: v[order] for k, v in columns.items()}
+    )
     entry["chosen"] = [names[c] for c in chosen]
     return entry
 
@@ -242,9 +247,9 @@ def _control(
     }
 
 
-def _by_region(fold: LabelIndex, subject: str, names: list[str]) -> dict[str, Any]:
+def _by_region(recordings: Sequence[StoredRecording], subject: str, names: list[str]) -> dict[str, Any]:
     """The entry of a subject whose channels are chosen by name of region: nothing was read, so nothing was seen."""
-    rows = _rows(fold, subject, names, {})
+    rows = _rows(recordings, subject, names, {})
     return {
         "channels": rows,
         "chosen": list(names),
@@ -260,10 +265,12 @@ def _by_region(fold: LabelIndex, subject: str, names: list[str]) -> dict[str, An
     }
 
 
-def _rows(fold: LabelIndex, subject: str, names: list[str], columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def _rows(
+    recordings: Sequence[StoredRecording], subject: str, names: list[str], columns: dict[str, np.ndarray]
+) -> list[dict[str, Any]]:
     """One mapping a channel, best first: its figures and its place."""
     places: dict[str, dict[str, Any]] = {}
-    for recording in fold.recordings:
+    for recording in recordings:
         if recording.subject == subject:
             table = recording.channels
             for row in table.to_dict("records"):

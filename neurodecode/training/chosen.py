@@ -6,8 +6,9 @@ recording that it was made from; if one of them stands in a validation or test w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from neurodecode.channels.selection import first_seen, read_selection
 from neurodecode.config.channels import ChannelChoice
 from neurodecode.errors import LeakageError, SettingsError
 from neurodecode.segments.labels import LabelIndex
+
+if TYPE_CHECKING:
+    from neurodecode.store.store import StoredRecording
 
 SIDES = {"test": "tests", "valid": "validates on"}
 
@@ -40,7 +44,7 @@ def chosen_channels(choice: ChannelChoice | None, fold: LabelIndex) -> dict[str,
             )
         return {subject: list(choice.names[subject]) for subject in fold.subjects}
     if choice.regions:
-        return in_regions(fold, choice.regions)
+        return in_regions(fold.recordings, choice.regions)
     assert choice.file is not None
     return _from_file(choice, choice.file, fold)
 
@@ -55,16 +59,16 @@ def described(choice: ChannelChoice | None) -> dict[str, Any] | None:
     return {"method": selection["method"], "file": choice.file.as_posix(), "sha256": selection["sha256"]}
 
 
-def in_regions(fold: LabelIndex, regions: tuple[str, ...]) -> dict[str, list[str]]:
-    """Channels of each subject whose region is one of some; what the channel tables say, no signal.
+def in_regions(recordings: Sequence[StoredRecording], regions: tuple[str, ...]) -> dict[str, list[str]]:
+    """Channels of each subject of some recordings whose region is one of some; what the channel tables say, no signal.
 
     Raises
     ------
     SettingsError
         If no subject, or one of them, has a channel there.
     """
-    found: dict[str, dict[str, str]] = {subject: {} for subject in fold.subjects}
-    for recording in fold.recordings:
+    found: dict[str, dict[str, str]] = {subject: {} for subject in sorted({r.subject for r in recordings})}
+    for recording in recordings:
         table = recording.channels
         labels = table["region"] if "region" in table else [""] * len(table)
         found[recording.subject] |= {str(n): str(r) for n, r in zip(table["name"], labels) if r}
