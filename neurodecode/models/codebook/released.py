@@ -4,7 +4,8 @@
     found.model                            # a CodebookTokenizer in evaluation mode
     found.matched, found.ignored           # our name of each tensor, or why it has none
 
-Sizes (channels, subjects, tokens, codes, blocks) are read from the tensors. Files are opened as tensors only: nothing
+Sizes (channels, subjects, tokens, codes, blocks) are read from the tensors. Networks of one subject and of several (`poms`: a
+stack of convolutions and a head for each) are told apart by their names. Files are opened as tensors only: nothing
 in them is run. The weights are part of a data set under CC-BY-4.0. Section 11.8 of the specification lists the names.
 """
 
@@ -44,6 +45,13 @@ NAMES = {
     r"vq_block\.counts": r"bottleneck.quantizer.hits",
     r"rgs_block\.rgs_head\.(\d+)\.0\.1\.(\w+)": r"head.convolutions.\1.\2",
     r"rgs_block\.rgs_head\.5\.0\.(\w+)": r"head.linear.\1",
+    r"tokenizers\.(\d+)\.conv_blocks\.(\d+)\.0\.1\.(\w+)": r"encoder.front.patches.\1.convolutions.\2.\3",
+    r"tokenizers\.(\d+)\.conv_blocks\.(\d+)\.1\.1\.(\w+)": r"encoder.front.patches.\1.norms.\2.\3",
+    # a token is unfolded before, which has no tensor but a number
+    r"rgs_blocks\.(\d+)\.rgs_head\.1\.0\.1\.(\w+)": r"heads.\1.convolutions.0.\2",
+    r"rgs_blocks\.(\d+)\.rgs_head\.2\.0\.1\.(\w+)": r"heads.\1.convolutions.1.\2",
+    r"rgs_blocks\.(\d+)\.rgs_head\.3\.0\.1\.(\w+)": r"heads.\1.convolutions.2.\2",
+    r"rgs_blocks\.(\d+)\.rgs_head\.4\.0\.(\w+)": r"heads.\1.linear.\2",
     r"mask_emb": r"hidden_token",
     r"cls_block\.cls_head\.0\.0\.(\w+)": r"head.\1",  # of the masked encoder
     r"cls_block\.cls_head\.1\.0\.(\w+)": r"head.1.\1",  # of the classifier
@@ -65,7 +73,8 @@ BLOCK_NAMES = {
     "norm_ffn": "norm_feed_forward",
 }
 FUSED = ("mha.W_q.W", "mha.W_k.W", "mha.W_v.W")  # one map with us, in this order
-ADVICE = "only checkpoints of the published single-subject architecture can be read"
+OWN = re.compile(r"tokenizers\.(\d+)\.conv_blocks\.0\.0\.1\.weight")  # a subject of the multi-subject networks
+ADVICE = "only checkpoints of the published architectures can be read"
 WRAPPERS = ("module.", "_orig_mod.")  # what stands before every name when the network was wrapped
 
 
@@ -155,11 +164,17 @@ def our_name(name: str) -> str | None:
 def _network(state: State, source: str) -> Network:
     """An untrained network of the sizes that the tensors have."""
     try:
-        mix, bias = state["subj_block.subj_layer.W.weight"], state["subj_block.subj_layer.B.weight"]
-        mixed, subjects = bias.shape
-        channels = [mix.shape[0] // mixed] * subjects
-        shape: dict[str, Any] = {"depth": _depth(state, "encoder"), "mixed_channels": mixed, "patch": PATCH}
-        if "rgs_block.rgs_head.5.0.weight" in state:
+        own = {int(found.group(1)) for name in state if (found := OWN.fullmatch(name))}
+        shape: dict[str, Any] = {"depth": _depth(state, "encoder"), "patch": PATCH}
+        if own:
+            channels = [state[f"tokenizers.{s}.conv_blocks.0.0.1.weight"].shape[1] for s in range(max(own) + 1)]
+            shape["front"] = "own"
+        else:
+            mix, bias = state["subj_block.subj_layer.W.weight"], state["subj_block.subj_layer.B.weight"]
+            mixed, subjects = bias.shape
+            channels = [mix.shape[0] // mixed] * subjects
+            shape["mixed_channels"] = mixed
+        if "rgs_block.rgs_head.5.0.weight" in state or "rgs_blocks.0.rgs_head.4.0.weight" in state:
             quantizer = EmaCodebook(*state["vq_block.codex.embeddings"].shape)
             return CodebookTokenizer(channels, quantizer, decoder_depth=_depth(state, "decoder"), **shape)
         if "mask_emb" in state:

@@ -19,19 +19,17 @@ C, S = 5, 1
 State = dict[str, torch.Tensor]
 
 
-def released_state(stage: str, subjects: int = S, depth: int = 2) -> State:
+def released_state(stage: str, subjects: int = S, depth: int = 2, poms: bool = False) -> State:
     """Names and shapes as the released code writes them, random values."""
     torch.manual_seed(0)
     state: State = {"mask_emb": torch.randn(160)} if stage == "masked" else {}
-    state["subj_block.subj_layer.W.weight"] = torch.randn(C * 16, subjects)
-    state["subj_block.subj_layer.B.weight"] = torch.randn(16, subjects)
-    for i, (n_in, n_out, kernel) in enumerate([(16, 128, 19), (128, 128, 3), (128, 16, 3)]):
-        name = f"tokenizer.conv_blocks.{i}"
-        state[f"{name}.0.1.weight"] = 0.05 * torch.randn(n_out, n_in, kernel)
-        for leaf in ("0.1.bias", "1.1.weight", "1.1.bias", "1.1.running_mean"):
-            state[f"{name}.{leaf}"] = torch.randn(n_out)
-        state[f"{name}.1.1.running_var"] = 0.5 + torch.rand(n_out)
-        state[f"{name}.1.1.num_batches_tracked"] = torch.tensor(7)
+    if poms:
+        for s in range(subjects):
+            add_patches(state, f"tokenizers.{s}", C)
+    else:
+        state["subj_block.subj_layer.W.weight"] = torch.randn(C * 16, subjects)
+        state["subj_block.subj_layer.B.weight"] = torch.randn(16, subjects)
+        add_patches(state, "tokenizer", 16)
     tokens = 30 if stage == "classifier" else 40
     place, column = torch.arange(tokens)[:, None], torch.arange(0, 160, 2)
     angle = place * torch.exp(-column * math.log(10_000) / 160)
@@ -55,7 +53,13 @@ def released_state(stage: str, subjects: int = S, depth: int = 2) -> State:
         state["vq_block.codex.embeddings"] = torch.nn.functional.normalize(torch.randn(32, 64), dim=1)
         state["vq_block.codex.initted"] = torch.tensor([1.0])
         state["vq_block.counts"] = torch.rand(32)
-    if stage == "tokenizer":
+    if stage == "tokenizer" and poms:
+        for s in range(subjects):
+            for i, (n_in, n_out, kernel) in enumerate([(16, 128, 3), (128, 128, 3), (128, 128, 19)], start=1):
+                state[f"rgs_blocks.{s}.rgs_head.{i}.0.1.weight"] = 0.05 * torch.randn(n_in, n_out, kernel)
+                state[f"rgs_blocks.{s}.rgs_head.{i}.0.1.bias"] = torch.randn(n_out)
+            add_linear(state, f"rgs_blocks.{s}.rgs_head.4.0", C, 128)
+    elif stage == "tokenizer":
         layers = [(160, 128, 3), (128, 128, 3), (128, 128, 10), (128, 128, 9), (128, 16, 19)]
         for i, (n_in, n_out, kernel) in enumerate(layers):
             state[f"rgs_block.rgs_head.{i}.0.1.weight"] = 0.05 * torch.randn(n_in, n_out, kernel)
@@ -72,6 +76,16 @@ def released_state(stage: str, subjects: int = S, depth: int = 2) -> State:
         add_linear(state, "contra_block.proj_z.0", 32, 160)
         add_linear(state, "contra_block.proj_y.0", 32, 160)
     return state
+
+
+def add_patches(state: State, prefix: str, channels: int) -> None:
+    for i, (n_in, n_out, kernel) in enumerate([(channels, 128, 19), (128, 128, 3), (128, 16, 3)]):
+        name = f"{prefix}.conv_blocks.{i}"
+        state[f"{name}.0.1.weight"] = 0.05 * torch.randn(n_out, n_in, kernel)
+        for leaf in ("0.1.bias", "1.1.weight", "1.1.bias", "1.1.running_mean"):
+            state[f"{name}.{leaf}"] = torch.randn(n_out)
+        state[f"{name}.1.1.running_var"] = 0.5 + torch.rand(n_out)
+        state[f"{name}.1.1.num_batches_tracked"] = torch.tensor(7)
 
 
 def add_linear(state: State, name: str, n_out: int, n_in: int) -> None:
@@ -159,6 +173,45 @@ class TestEveryStage:
             state[name] = state[name] + 0.01
             with pytest.raises(NeurodecodeError, match=f"no place for the tensor {name}"):
                 from_released(state)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+class TestOfSeveralSubjects:
+    """The released multi-subject network (poms): a stack of convolutions and a head for each subject."""
+
+    def test_every_tensor_is_matched_or_named(self, stage: str) -> None:
+        state = released_state(stage, subjects=3, poms=True)
+        found = from_released(state)
+        assert type(found.model) is STAGES[stage]
+        assert found.model.encoder.n_channels == (C,) * 3
+        assert found.matched.keys() | found.ignored.keys() == state.keys()
+        assert set(found.matched.values()) == set(found.model.state_dict())
+        dead = {k for k in state if k.startswith(("vq_block", "contra_block"))} if stage == "classifier" else set()
+        assert set(found.ignored) == dead | {k for k in state if k.endswith((".scale", "time_encodings"))}
+
+    def test_each_subject_keeps_its_own_numbers(self, stage: str) -> None:
+        state = released_state(stage, subjects=2, poms=True)
+        ours = from_released(state).model.state_dict()
+        for s in range(2):
+            for leaf in ("0.1.weight", "0.1.bias"):
+                theirs = state[f"tokenizers.{s}.conv_blocks.1.{leaf}"]
+                assert torch.equal(ours[f"encoder.front.patches.{s}.convolutions.1.{leaf.split('.')[-1]}"], theirs)
+            theirs = state[f"tokenizers.{s}.conv_blocks.2.1.1.running_var"]
+            assert torch.equal(ours[f"encoder.front.patches.{s}.norms.2.running_var"], theirs)
+            if stage == "tokenizer":
+                theirs = state[f"rgs_blocks.{s}.rgs_head.3.0.1.weight"]
+                assert torch.equal(ours[f"heads.{s}.convolutions.2.weight"], theirs)
+                assert torch.equal(ours[f"heads.{s}.linear.bias"], state[f"rgs_blocks.{s}.rgs_head.4.0.bias"])
+
+    def test_a_missing_subject_or_a_tensor_without_a_place_is_named(self, stage: str) -> None:
+        state = released_state(stage, subjects=3, poms=True)
+        for name in [name for name in state if name.startswith("tokenizers.1.")]:
+            del state[name]
+        with pytest.raises(NeurodecodeError, match=r"has no tensor tokenizers.1.conv_blocks.0.0.1.weight"):
+            from_released(state)
+        state = released_state(stage, poms=True)
+        with pytest.raises(NeurodecodeError, match="no place for the tensor rgs_blocks.0.rgs_head.5.0.weight"):
+            from_released({**state, "rgs_blocks.0.rgs_head.5.0.weight": torch.zeros(2, 2)})
 
 
 def test_names_of_a_wrapped_network_are_unwrapped() -> None:
