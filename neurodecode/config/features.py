@@ -52,6 +52,8 @@ class FeatureSettings(Settings):
     """Audio that one pass of the encoder sees, s; none is the whole recording (Whisper: as much as it can take)."""
     overlap: float = Field(6.0, ge=0)
     """At least so many seconds are shared by neighbouring passes, which fade into each other in the middle of them."""
+    remove_position: bool = False
+    """Whisper only: take from each state the mean state at its place in the window, which has nothing to do with speech."""
     random_weights: bool = False
     """Control: the encoder's architecture with weights that were never trained."""
     dtype: Literal["float32", "float16"] = "float32"

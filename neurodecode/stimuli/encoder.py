@@ -15,7 +15,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from neurodecode.config import FeatureSettings
 from neurodecode.errors import StimulusError
 from neurodecode.stimuli.feature import Feature
 from neurodecode.stimuli.frames import Intake, intake_of
+from neurodecode.stimuli.positions import position_template
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 HUB_PATIENCE = 20.0  # s to wait for the hub
@@ -53,6 +54,8 @@ class SpeechEncoder:
         Where the network is.
     maker
         Stands for the content of the model.
+    template
+        Taken from the states of each pass, [positions, dimensions]; None takes nothing.
     """
 
     name: str
@@ -61,6 +64,7 @@ class SpeechEncoder:
     layers: tuple[int, ...]
     device: torch.device
     maker: str
+    template: np.ndarray | None = None
 
     @property
     def sample_rate(self) -> float:
@@ -85,7 +89,8 @@ class SpeechEncoder:
                 f"features.encoder: {self.name} gives {frames} frames where its kernels and strides say {n_frames}, so "
                 "that they cannot be timed; use another encoder"
             )
-        return torch.stack(chosen).mean(0)[0, :n_frames].float().cpu().numpy()
+        states = torch.stack(chosen).mean(0)[0, :n_frames].float().cpu().numpy()
+        return states if self.template is None else states - self.template[:n_frames]
 
 
 def encode(audio: np.ndarray, encoder: SpeechEncoder, settings: FeatureSettings, name: str) -> Feature:
@@ -217,7 +222,8 @@ def load_encoder(settings: FeatureSettings) -> SpeechEncoder:
     layers = _layers(network, settings.layers, name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.requires_grad_(False).float().eval().to(device)
-    return SpeechEncoder(name, network, intake, layers, device, maker)
+    encoder = SpeechEncoder(name, network, intake, layers, device, maker)
+    return replace(encoder, template=position_template(encoder)) if settings.remove_position else encoder
 
 
 def fingerprint(name: str) -> str | None:

@@ -188,6 +188,8 @@ def feature_key(settings: FeatureSettings, borders: Mapping[str, Sequence[float]
     """Twelve hexadecimal digits that stand for what a kind of feature is made of."""
     values = settings.model_dump(mode="json")
     parts: list[Any] = [VERSION, settings.kind, {key: values[key] for key in USED[settings.kind]}]
+    if settings.kind == "encoder" and settings.remove_position:
+        parts.append("remove_position")
     if settings.extent == "block":  # to the millisecond: clocks of recordings differ by less than borders do
         parts.append({name: [round(float(b), 3) for b in at] for name, at in sorted((borders or {}).items())})
     return sha256_of_value(parts)[:12]

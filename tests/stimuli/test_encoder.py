@@ -362,3 +362,23 @@ def test_both_published_choices_of_layers_are_presets(preset: str, layers: tuple
     loaded = load_settings(FeatureSettings, preset, "configs/features")
     assert (loaded.kind, loaded.encoder, loaded.layers) == ("encoder", "facebook/wav2vec2-large-xlsr-53", layers)
     assert loaded.dtype == "float16"
+
+
+def test_without_position_whispers_states_no_longer_tell_their_place(models: dict[str, Path]) -> None:
+    places = np.linspace(0, 4 * RATE, 12).astype(int)
+
+    def place_in_states(**values: Any) -> float:
+        """Share of the variance of states, over windows of 2 s, that their place in the window explains."""
+        chosen = settings(models["whisper"], overlap=0.0, **values)
+        encoder = load_encoder(chosen)
+        windows = np.stack([encode(NOISE[p : p + 2 * RATE], encoder, chosen, "noise").values for p in places])
+        centred = windows - windows.mean((0, 1))
+        return float((centred.mean(0) ** 2).mean() / (centred**2).mean())
+
+    kept, removed = place_in_states(), place_in_states(remove_position=True)
+    assert kept > 0.5
+    assert removed < kept / 2
+    with pytest.raises(StimulusError, match="remove_position: .* only Whisper does"):
+        load_encoder(settings(models["wav2vec2"], remove_position=True))
+    base = settings("a/b")
+    assert feature_key(base.model_copy(update={"remove_position": True})) != feature_key(base)
