@@ -74,6 +74,9 @@ class QuantizerSettings(Settings):
     """Numbers of a row (ema) or of all parts together (product); 64 was the best (figure 5b)."""
     groups: PositiveInt = 4
     """Tables (product only)."""
+    decorrelation: float = Field(0.0, ge=0)
+    """Weight of the mean squared partial correlation between parts of a token, so that tables do not say the same
+    (product only; BrainStratify has such a penalty, its weight could not be read; 0: none)."""
     levels: tuple[int, ...] = (8, 8, 8, 4)
     """Levels of each number; their product is the number of codes (finite-scalar only)."""
     decay: float = Field(0.99, gt=0, lt=1)
@@ -90,6 +93,8 @@ class QuantizerSettings(Settings):
     def _consistent(self) -> QuantizerSettings:
         if self.kind == "product" and self.dimension % self.groups:
             raise ValueError(f"dimension is {self.dimension}: it must be a multiple of groups, {self.groups}")
+        if self.decorrelation and self.kind != "product":
+            raise ValueError(f"decorrelation is {self.decorrelation}: kind {self.kind} has no parts, set it to 0")
         if self.start_tokens is not None and 0 < self.start_tokens < self.codes:
             raise ValueError(f"start_tokens is {self.start_tokens}: k-means of {self.codes} rows needs as many, or 0")
         if self.kind == "finite-scalar" and (not self.levels or min(self.levels) < 2):

@@ -19,6 +19,7 @@ from neurodecode.models.layers.quantizer import (
     from_all,
     kmeans,
     nearest,
+    partial_correlation,
     spread,
 )
 
@@ -28,6 +29,7 @@ MAKERS: dict[str, Callable[[], Quantizer]] = {
     "table without revival": lambda: EmaCodebook(16, 8, start_tokens=0, revive_below=0),
     "finite scalar": lambda: FiniteScalar((5, 3, 2)),
     "product": lambda: ProductCodebook(8, 12, groups=3, start_tokens=0),
+    "product of unlike parts": lambda: ProductCodebook(8, 12, groups=3, start_tokens=0, decorrelation=0.5),
     "product of one": lambda: ProductCodebook(8, 12, groups=1),
 }
 
@@ -307,6 +309,51 @@ def test_a_product_is_its_tables_side_by_side() -> None:
         assert torch.equal(found.values[:, 4 * g : 4 * g + 4], part.values)
     with pytest.raises(ValueError, match="multiple of groups"):
         ProductCodebook(8, 10, groups=3)
+
+
+class TestPartialCorrelation:
+    def test_agrees_with_what_is_left_after_regression_on_all_others(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        z = torch.randn(400, 4, generator=generator).double() @ torch.randn(4, 4, generator=generator).double()
+        x = (z - z.mean(0)).numpy()
+        squares = []
+        for i, j in [(0, 2), (0, 3), (1, 2), (1, 3)]:  # parts are 0, 1 and 2, 3
+            others = x[:, [k for k in range(4) if k not in (i, j)]]
+            left = [x[:, k] - others @ np.linalg.lstsq(others, x[:, k], rcond=None)[0] for k in (i, j)]
+            squares.append(np.corrcoef(*left)[0, 1] ** 2)
+        assert partial_correlation(z, 2, ridge=0.0).item() == pytest.approx(np.mean(squares), rel=1e-6)
+
+    def test_is_small_for_unlike_parts_and_large_for_copies_whatever_the_scale(self) -> None:
+        z = torch.randn(2000, 6, generator=torch.Generator().manual_seed(0))
+        same = torch.cat([z[:, :3], z[:, :3] + 0.1 * z[:, 3:]], 1)
+        assert partial_correlation(z, 2) < 0.01
+        assert partial_correlation(same, 2) > 0.25  # each number has one likeness among three
+        torch.testing.assert_close(partial_correlation(1e-3 * same, 2), partial_correlation(same, 2))
+
+    def test_is_added_with_its_weight_and_pulls_parts_apart(self) -> None:
+        torch.manual_seed(0)
+        plain, apart = (ProductCodebook(8, 6, 2, start_tokens=0, decorrelation=w).eval() for w in (0.0, 0.5))
+        apart.load_state_dict(plain.state_dict())
+        z = torch.randn(500, 6)
+        z[:, 3:] += z[:, :3]
+        expected = plain(z).loss + 0.5 * partial_correlation(z, 2)
+        torch.testing.assert_close(apart(z).loss, expected)
+        mix = torch.eye(6).requires_grad_(True)
+        optimiser = torch.optim.Adam([mix], 0.03)
+        before = partial_correlation(z, 2)
+        for _ in range(60):
+            optimiser.zero_grad()
+            partial_correlation(z @ mix, 2).backward()
+            optimiser.step()
+        assert partial_correlation(z @ mix, 2) < 0.2 * before
+
+    def test_few_or_silent_tokens_give_a_number(self) -> None:
+        for z in (torch.zeros(5, 6), torch.randn(1, 6), torch.randn(3, 6)):
+            z.requires_grad_(True)
+            found = partial_correlation(z, 3)
+            found.backward()
+            assert 0 <= found <= 1
+            assert z.grad.isfinite().all()
 
 
 def test_spread_is_even_for_even_hits() -> None:

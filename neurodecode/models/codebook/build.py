@@ -24,7 +24,9 @@ def build_quantizer(settings: QuantizerSettings) -> Quantizer:
         return FiniteScalar(settings.levels)
     learning = settings.model_dump(include={"decay", "commitment", "start_tokens", "revive_below"})
     if settings.kind == "product":
-        return ProductCodebook(settings.codes, settings.dimension, settings.groups, **learning)
+        return ProductCodebook(
+            settings.codes, settings.dimension, settings.groups, decorrelation=settings.decorrelation, **learning
+        )
     return EmaCodebook(settings.codes, settings.dimension, **learning)
 
 
