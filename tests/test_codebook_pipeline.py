@@ -59,6 +59,14 @@ def test_each_patient_has_a_chain_of_its_own_and_each_classifier_its_seeds(finis
     masked = pd.read_csv(out / "runs" / "masked" / "sub-002" / "fold-0" / "windows.csv.gz")
     assert masked.groupby("run")["split"].unique().map(list).to_dict() == {1: ["train"], 2: ["valid"], 3: ["test"]}
     assert all((out / "runs" / run / "report.html").is_file() for run in runs)
+    for run, said in (
+        ("tokenizer/sub-001", ("reconstruction error", "each channel&#39;s mean", "perplexity")),
+        ("masked/sub-001", ("hidden codes named", "the most frequent code")),
+        ("mae/sub-001/seed-1", ("macro-F1", "Most confused", "How often the right label was named")),
+        ("scratch/sub-001/seed-1", (">lda<", ">ridge<")),
+    ):
+        page = (out / "runs" / run / "report.html").read_text(encoding="utf-8")
+        assert [words for words in said if words not in page] == []
 
 
 def test_the_summary_holds_means_over_seeds_and_over_patients_beside_what_was_published(finished) -> None:

@@ -105,7 +105,7 @@ def _label(runs: list[Path]) -> dict[str, Any]:
             for figure, row in entry["metrics"].items():
                 mine[figure].append(row)
     subjects = {
-        subject: {figure: over_seeds(rows) for figure, rows in mine.items() if rows}
+        subject: {figure: over_seeds(rows, figure in SHARES) for figure, rows in mine.items() if rows}
         for subject, mine in sorted(values.items(), key=lambda item: natural_key(item[0]))
     }
     cohort = {
@@ -155,23 +155,28 @@ def _baselines(runs: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def over_seeds(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def over_seeds(rows: Sequence[Mapping[str, float]], share: bool = True) -> dict[str, Any]:
     """Mean, deviation and 95 % interval of the mean (Student's t) of one figure of one subject.
 
     Parameters
     ----------
     rows
         `value`, `chance`, `majority` of each seed.
+    share
+        The figure lies between 0 and 1, and so does its interval.
     """
     values = np.array([row["value"] for row in rows], float)
     n = len(values)
     sd = float(values.std(ddof=1)) if n > 1 else None
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n) if sd is not None else None
     mean = float(values.mean())
+    low, high = (None, None) if half is None else (mean - half, mean + half)
+    if share and low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)
     return {
         "value": mean,
-        "low": None if half is None else mean - half,
-        "high": None if half is None else mean + half,
+        "low": low,
+        "high": high,
         "sd": sd,
         "n_seeds": n,
         "chance": float(np.mean([row["chance"] for row in rows])),
@@ -232,15 +237,16 @@ def summary_table(summary: dict[str, Any]) -> tuple[str, list[str], list[list[st
     rows = []
     for label, entry in labels.items():
         cells = [_plus_minus(f, entry["cohort"].get(f), "se") for f in shown]
-        rows.append([label, *cells, *([entry["published"].get("cohort", "-")] if published else [])])
+        rows.append([label, cells[0], *([entry["published"].get("cohort", "-")] if published else []), *cells[1:]])
     for method, entry in summary["baselines"].items():
         cells = [_plus_minus(f, entry["cohort"].get(f), "se") for f in shown]
-        rows.append([f"{method} (linear)", *cells, *(["-"] if published else [])])
+        rows.append([f"{method} (linear)", cells[0], *(["-"] if published else []), *cells[1:]])
     first = next(iter(labels.values()))["cohort"]
     for name in ("majority", "chance"):
-        rows.append([name, *(_number(f, first[f][name]) for f in shown), *(["-"] if published else [])])
+        cells = [_number(f, first[f][name]) for f in shown]
+        rows.append([name, cells[0], *(["-"] if published else []), *cells[1:]])
     title = f"{summary['name']}: {len(summary['subjects'])} subject(s), {'SIMULATED' if summary['simulated'] else 'recorded'}"
-    columns = ["", *heads, *(["published accuracy, %"] if published else [])]
+    columns = ["", heads[0], *(["published, %"] if published else []), *heads[1:]]
     return title, columns, rows, _notes(summary)
 
 

@@ -99,8 +99,15 @@ def confusion_matrix(share: np.ndarray, labels: Sequence[str]) -> str:
 
     def plot(figure: Any, axes: Any) -> None:
         drawn = axes.pcolormesh(
-            np.arange(n + 1) - 0.5, np.arange(n + 1) - 0.5, share, cmap="viridis", vmin=0, vmax=max(share.max(), 1e-9)
-        )
+            np.arange(n + 1) - 0.5,
+            np.arange(n + 1) - 0.5,
+            share,
+            cmap="viridis",
+            vmin=0,
+            vmax=max(share.max(), 1e-9),
+            edgecolors="face",
+            linewidth=0.4,
+        )  # cells that only touch would show the page between them
         axes.set_ylim(n - 0.5, -0.5)
         axes.set_aspect("equal")
         if n <= READABLE:

@@ -131,6 +131,9 @@ def test_a_mean_over_seeds_has_students_interval_and_a_mean_over_subjects_a_stan
     assert (found["value"], found["sd"], found["n_seeds"]) == (pytest.approx(0.5), pytest.approx(0.1), 3)
     assert found["high"] - found["value"] == pytest.approx(4.302653 * 0.1 / np.sqrt(3))
     assert over_seeds(rows[:1])["low"] is None
+    apart = [{"value": v, "chance": 0.1, "majority": 0.2} for v in (0.1, 0.9)]
+    assert (over_seeds(apart)["low"], over_seeds(apart)["high"]) == (0, 1)  # no share lies outside
+    assert over_seeds(apart, share=False)["high"] > 1
     assert over_subjects(rows)["se"] == pytest.approx(0.1 / np.sqrt(3))
     assert over_subjects(rows[:1])["se"] is None
 
@@ -159,9 +162,9 @@ def test_several_labels_stand_in_one_table_and_each_is_compared_with_the_one_fro
     assert [(c["base"], c["label"]) for c in summary["comparisons"]] == [("plain", "tuned"), ("plain", "codes")]
     assert summary["comparisons"][0]["difference"] > 0.1
     _, columns, rows, notes = summary_table(summary)
-    assert (columns[1], columns[-1]) == ("accuracy, %", "published accuracy, %")
+    assert columns[1:3] == ["accuracy, %", "published, %"]
     assert [row[0] for row in rows] == ["tuned", "plain", "codes", "majority", "chance"]
-    assert (rows[0][-1], rows[1][-1], rows[-1][1]) == ("99 ± 1", "-", "25.0")
+    assert (rows[0][2], rows[1][2], rows[-1][1]) == ("99 ± 1", "-", "25.0")
     assert any(note.startswith("Published, not measured here: a book") for note in notes)
     assert any(note.startswith("tuned - plain: +") for note in notes)
     _, heads, people = subjects_table(summary)
