@@ -1,9 +1,10 @@
 """What each part of the contrastive network is worth on a simulated cohort whose subjects differ and move.
 
-Four listeners with differently pointing sources, gains and head positions, and large artefacts six times a minute; the
-small preset, three seeds. Prints a table of top-1 and top-10, mean and range over seeds, beside ridge and chance.
+Four listeners of the preset `ablations` of configs/simulation: 96 sensors, differently pointing sources, gains and head
+positions, artefacts of 400 times the background; a small network, three seeds. Prints a table of top-1 and top-10, mean and
+range over seeds, beside ridge and chance.
 
-python benchmarks/ablations.py [folder]
+python benchmarks/ablations.py [folder [seeds [variant ...]]]     the first so many seeds; only variants so named
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from neurodecode.simulation.simulate import simulate
 from neurodecode.store.build import preprocess
 from neurodecode.training.fit import fit
 
-COHORT = ["channels=32", "stories=8", "subjects=4", "snr=0.6", "orientation_spread=90", "gain_spread=0.6"]
-COHORT += ["position_spread=0.02", "artefacts=6", "linear=0.3"]
-NETWORK = ["model.hidden=32", "model.spatial_channels=24", "model.depth=3", "features.bands=12", "training.epochs=8"]
+COHORT = "ablations"
+NETWORK = ["model.hidden=32", "model.spatial_channels=48", "model.fourier_frequencies=10", "model.depth=3"]
+NETWORK += ["features.bands=12", "training.epochs=20", "training.schedule=cosine", "training.patience=20"]
 SEEDS = (2036, 2037, 2038)
 VARIANTS = {
     "reference": [],
@@ -47,17 +48,16 @@ VARIANTS = {
 }
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, seeds: int = len(SEEDS), only: tuple[str, ...] = ()) -> None:
+    variants = {name: changes for name, changes in VARIANTS.items() if not only or name in ("reference", *only)}
     if not (folder / "store").exists():
-        simulate(
-            load_settings(SimulationSettings, "tiny", "configs/simulation", COHORT), folder / "cohort", overwrite=True
-        )
+        simulate(load_settings(SimulationSettings, COHORT, "configs/simulation"), folder / "cohort", overwrite=True)
         clean = load_settings(PreprocessingSettings, "demo", "configs/preprocessing")
         preprocess(expand_source(folder / "cohort"), folder / "store", clean, progress=False)
     print("| variant | top-1 | range | top-10 | range |\n|---|---|---|---|---|")
-    for name, changes in VARIANTS.items():
+    for name, changes in variants.items():
         found = []
-        for seed in SEEDS:
+        for seed in SEEDS[:seeds]:
             run = folder / f"{name.replace(' ', '-')}-{seed}"
             settings = load_settings(TrainSettings, "tiny", "configs/training", [*NETWORK, *changes, f"seed={seed}"])
             fit(settings, folder / "store", run, progress=False)
@@ -81,13 +81,13 @@ def main(folder: Path) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     for name, metrics in beside.items():
         print(f"| {name} | {metrics['top1']['value']:.3f} | | {metrics['top10']['value']:.3f} | |")
-    print(f"\n{result['n_queries']} windows, {result['n_candidates']} candidates; cohort: {' '.join(COHORT)}")
+    print(f"\n{result['n_queries']} windows, {result['n_candidates']} candidates; cohort: {COHORT}")
     print(f"command: python {' '.join(sys.argv)}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else len(SEEDS), tuple(sys.argv[3:]))
     else:
         with tempfile.TemporaryDirectory() as temporary:
             main(Path(temporary))

@@ -1,0 +1,138 @@
+"""What each addition beyond the paper is worth on a simulated cohort whose subjects differ and whose heads move.
+
+Four listeners with differently pointing sources, gains and head positions; heads move by 1 cm between runs of two minutes.
+The tiny preset, two seeds. Prints two tables: each addition against the reference on the same windows (mean over seeds of the
+paired difference; the interval is from the lowest to the highest end of the seeds' 95 % intervals), and a listener left out
+of training: served by the mean layer, calibrated with some minutes, and seen.
+
+python benchmarks/beyond.py [folder]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodecode.config import (
+    EvaluationSettings,
+    PreprocessingSettings,
+    SimulationSettings,
+    TrainSettings,
+    load_settings,
+)
+from neurodecode.evaluation.comparison import compare_runs
+from neurodecode.evaluation.ensemble import ensemble
+from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.recordings.sources import expand_source
+from neurodecode.simulation.simulate import simulate
+from neurodecode.store.build import preprocess
+from neurodecode.training.calibrate import calibrate
+from neurodecode.training.fit import fit
+
+COHORT = ["channels=32", "stories=8", "subjects=4", "snr=0.6", "orientation_spread=90", "gain_spread=0.6"]
+COHORT += ["position_spread=0.01", "movement=0.01", "run_seconds=120", "linear=0.3"]
+NETWORK = ["model.hidden=32", "model.spatial_channels=24", "model.depth=3", "features.bands=12", "training.epochs=8"]
+SEEDS = (2036, 2037)
+LEFT_OUT = "04"
+VARIANTS = {
+    "reference": [],
+    "session deviation": ["model.sessions=deviation"],
+    "session matrices": ["model.sessions=own"],
+    "3-D positions": ["model.positions=3d"],
+    "window norm": ["model.instance_norm=true"],
+    "time masks": ["training.augment.time_mask=0.3"],
+    "channel masks": ["training.augment.channel_mask=0.1"],
+    "onset jitter": ["training.augment.onset_jitter=0.04"],
+    "label smoothing": ["objective.label_smoothing=0.1"],
+    "shared duplicates": ["objective.mask_duplicates=false", "objective.share_duplicates=true"],
+    "SigLIP": ["objective.kind=siglip", "objective.mask_duplicates=false"],
+}
+SCORING = ["bootstrap=100", "permutations=1", "controls=[constant]"]
+
+
+def main(folder: Path) -> None:
+    store = folder / "store"
+    if not store.exists():
+        simulation = load_settings(SimulationSettings, "tiny", "configs/simulation", COHORT)
+        simulate(simulation, folder / "cohort", overwrite=True)
+        clean = load_settings(PreprocessingSettings, "demo", "configs/preprocessing")
+        preprocess(expand_source(folder / "cohort"), store, clean, progress=False)
+    print("| addition | top-1 | top-10 | top-1 against reference | interval |\n|---|---|---|---|---|")
+    for name, changes in VARIANTS.items():
+        row(name, [scored(train(folder, name, seed, changes)) for seed in SEEDS], folder)
+    together = folder / "ensemble"
+    ensemble([run_of(folder, "reference", seed) for seed in SEEDS], together)
+    row("ensemble of the two references", [together], folder)
+    print("\n| the listener left out | top-1 | top-10 |\n|---|---|---|")
+    without = [train(folder, "left-out", seed, [f"exclude=['{LEFT_OUT}']"]) for seed in SEEDS]
+    for minutes in (0.0, 2.0, 5.0, None):
+        amount = "all of his training signal" if minutes is None else f"{minutes:g} min"
+        name = "mean of the others" if minutes == 0 else f"calibrated, {amount}"
+        runs = [folder / f"calibrated-{minutes}-{seed}" for seed in SEEDS]
+        for start, run in zip(without, runs):
+            calibrate(start, store, LEFT_OUT, minutes, run, ["training.epochs=20"], progress=False)
+            scored(run)
+        print(f"| {name} | {cells([figures(run) for run in runs])} |", flush=True)
+    seen = [figures(run_of(folder, "reference", seed), LEFT_OUT) for seed in SEEDS]
+    print(f"| seen in training | {cells(seen)} |\n\ncohort: {' '.join(COHORT)}; seeds {SEEDS}")
+
+
+def run_of(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name.replace(' ', '-')}-{seed}"
+
+
+def train(folder: Path, name: str, seed: int, changes: list[str]) -> Path:
+    overrides = [*NETWORK, *changes, f"seed={seed}"]
+    return fit(
+        load_settings(TrainSettings, "tiny", "configs/training", overrides),
+        folder / "store",
+        run_of(folder, name, seed),
+        progress=False,
+    )
+
+
+def scored(run: Path) -> Path:
+    evaluate(run, load_settings(EvaluationSettings, None, "configs/evaluation", SCORING), progress=False)
+    return run
+
+
+def figures(run: Path, subject: str | None = None) -> list[float]:
+    """Top-1 and top-10 of an evaluated run, or of one of its subjects."""
+    from neurodecode.files import read_json
+
+    result: dict[str, Any] = read_json(run / "evaluation" / "test.json")
+    if subject is not None:
+        return [result["per_subject"][subject][metric] for metric in ("top1", "top10")]
+    return [result["metrics"][metric]["value"] for metric in ("top1", "top10")]
+
+
+def cells(found: list[list[float]]) -> str:
+    return " | ".join(f"{v.mean():.3f} ({v.min():.3f}-{v.max():.3f})" for v in np.array(found).T)
+
+
+def row(name: str, runs: list[Path], folder: Path) -> None:
+    """Print an addition beside the reference of its own seed."""
+    text = cells([figures(run) for run in runs])
+    if name == "reference":
+        print(f"| {name} | {text} | | |", flush=True)
+        return
+    found = [
+        compare_runs(run_of(folder, "reference", seed), run, metric="top1", repeats=200)
+        for seed in SEEDS
+        for run in (runs if len(runs) == 1 else [runs[SEEDS.index(seed)]])
+    ]
+    mean = np.mean([f["difference"] for f in found])
+    low, high = min(f["low"] for f in found), max(f["high"] for f in found)
+    print(f"| {name} | {text} | {mean:+.3f} | {low:+.3f} to {high:+.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            main(Path(temporary))
