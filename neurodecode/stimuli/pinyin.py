@@ -44,7 +44,7 @@ def syllables(word: str) -> list[Syllable]:
         ) from None
 
     def read(style: Style, **options: bool) -> list[str]:
-        return [readings[0] for readings in pinyin(word, style=style, errors=lambda _: [""], **options)]
+        return [readings[0] for readings in pinyin(word, style=style, errors=lambda _: "", **options)]
 
     initials, finals = read(Style.INITIALS), read(Style.FINALS)
     toned = read(Style.FINALS_TONE3, neutral_tone_with_five=True)
