@@ -15,6 +15,7 @@ from typing import Any
 
 from neurodecode.config import TrainSettings
 from neurodecode.errors import NeurodecodeError
+from neurodecode.evaluation.apart import tables_apart
 from neurodecode.evaluation.summary import read_summary
 from neurodecode.evaluation.tables import evaluation_table, word_table
 from neurodecode.files import read_json, write_text
@@ -130,6 +131,7 @@ def _content(run: Path, info: dict[str, Any], result: dict[str, Any] | None) -> 
         content |= {
             "table": {"title": title, "columns": columns, "rows": rows, "notes": notes},
             "words": word_table(result),
+            "apart": tables_apart(result),
             "headline": _headline(result),
             "main_figure": _safe(
                 figures.intervals(_interval_rows(result, top), result["metrics"][top]["chance"], _name(top))
