@@ -5,7 +5,7 @@ The tiny preset, two seeds. Prints two tables: each addition against the referen
 paired difference; the interval is from the lowest to the highest end of the seeds' 95 % intervals), and a listener left out
 of training: served by the mean layer, calibrated with some minutes, and seen.
 
-python benchmarks/beyond.py [folder]
+python benchmarks/beyond.py [folder [seeds]]     the first so many seeds
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ VARIANTS = {
 SCORING = ["bootstrap=100", "permutations=1", "controls=[constant]"]
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, count: int = len(SEEDS)) -> None:
+    seeds = SEEDS[:count]
     store = folder / "store"
     if not store.exists():
         simulation = load_settings(SimulationSettings, "tiny", "configs/simulation", COHORT)
@@ -63,22 +64,23 @@ def main(folder: Path) -> None:
         preprocess(expand_source(folder / "cohort"), store, clean, progress=False)
     print("| addition | top-1 | top-10 | top-1 against reference | interval |\n|---|---|---|---|---|")
     for name, changes in VARIANTS.items():
-        row(name, [scored(train(folder, name, seed, changes)) for seed in SEEDS], folder)
-    together = folder / "ensemble"
-    ensemble([run_of(folder, "reference", seed) for seed in SEEDS], together)
-    row("ensemble of the two references", [together], folder)
+        row(name, [scored(train(folder, name, seed, changes)) for seed in seeds], seeds, folder)
+    if len(seeds) > 1:
+        together = folder / "ensemble"
+        ensemble([run_of(folder, "reference", seed) for seed in seeds], together)
+        row(f"ensemble of the {len(seeds)} references", [together], seeds, folder)
     print("\n| the listener left out | top-1 | top-10 |\n|---|---|---|")
-    without = [train(folder, "left-out", seed, [f"exclude=['{LEFT_OUT}']"]) for seed in SEEDS]
+    without = [train(folder, "left-out", seed, [f"exclude=['{LEFT_OUT}']"]) for seed in seeds]
     for minutes in (0.0, 2.0, 5.0, None):
         amount = "all of his training signal" if minutes is None else f"{minutes:g} min"
         name = "mean of the others" if minutes == 0 else f"calibrated, {amount}"
-        runs = [folder / f"calibrated-{minutes}-{seed}" for seed in SEEDS]
+        runs = [folder / f"calibrated-{minutes}-{seed}" for seed in seeds]
         for start, run in zip(without, runs):
             calibrate(start, store, LEFT_OUT, minutes, run, ["training.epochs=20"], progress=False)
             scored(run)
         print(f"| {name} | {cells([figures(run) for run in runs])} |", flush=True)
-    seen = [figures(run_of(folder, "reference", seed), LEFT_OUT) for seed in SEEDS]
-    print(f"| seen in training | {cells(seen)} |\n\ncohort: {' '.join(COHORT)}; seeds {SEEDS}")
+    seen = [figures(run_of(folder, "reference", seed), LEFT_OUT) for seed in seeds]
+    print(f"| seen in training | {cells(seen)} |\n\ncohort: {' '.join(COHORT)}; seeds {seeds}")
 
 
 def run_of(folder: Path, name: str, seed: int) -> Path:
@@ -114,7 +116,7 @@ def cells(found: list[list[float]]) -> str:
     return " | ".join(f"{v.mean():.3f} ({v.min():.3f}-{v.max():.3f})" for v in np.array(found).T)
 
 
-def row(name: str, runs: list[Path], folder: Path) -> None:
+def row(name: str, runs: list[Path], seeds: tuple[int, ...], folder: Path) -> None:
     """Print an addition beside the reference of its own seed."""
     text = cells([figures(run) for run in runs])
     if name == "reference":
@@ -122,8 +124,8 @@ def row(name: str, runs: list[Path], folder: Path) -> None:
         return
     found = [
         compare_runs(run_of(folder, "reference", seed), run, metric="top1", repeats=200)
-        for seed in SEEDS
-        for run in (runs if len(runs) == 1 else [runs[SEEDS.index(seed)]])
+        for seed in seeds
+        for run in (runs if len(runs) == 1 else [runs[seeds.index(seed)]])
     ]
     mean = np.mean([f["difference"] for f in found])
     low, high = min(f["low"] for f in found), max(f["high"] for f in found)
@@ -132,7 +134,7 @@ def row(name: str, runs: list[Path], folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else len(SEEDS))
     else:
         with tempfile.TemporaryDirectory() as temporary:
             main(Path(temporary))
