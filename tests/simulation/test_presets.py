@@ -17,7 +17,16 @@ CARDS = sorted(resource_folder("datasets").glob("simulated_*.yaml"))
 
 
 def test_the_presets_are_those_that_the_docs_name() -> None:
-    assert [path.stem for path in PRESETS] == ["ablations", "demo", "easy", "eeg", "noise", "seeg", "seeg_words", "tiny"]
+    assert [path.stem for path in PRESETS] == [
+        "ablations",
+        "demo",
+        "easy",
+        "eeg",
+        "noise",
+        "seeg",
+        "seeg_words",
+        "tiny",
+    ]
     assert [path.stem for path in CARDS] == ["simulated_eeg", "simulated_meg", "simulated_seeg", "simulated_seeg_words"]
 
 
