@@ -71,6 +71,8 @@ def draw_subject(entry: dict[str, Any], title: str, path: Path, label: str) -> b
         lower = ["plane"] if np.isfinite(flat).all(1).sum() >= 3 and not shafts else []
     if not upper and not lower:
         return False
+    if lower == ["plane"]:
+        upper, lower = [*lower, *upper], []
     panels = [row for row in (upper, lower) if row]
     wide = max(len(row) for row in panels)
     height = (1.4 + 0.3 * len(shafts) if shafts else 3.6) if upper else 0
@@ -202,5 +204,7 @@ def _draw_plane(panel: Any, rows: list[dict[str, Any]], flat: np.ndarray, chosen
     for number in known[::-1][:NAMED]:
         panel.annotate(rows[number]["name"], flat[number], xytext=(5, 5), textcoords="offset points", fontsize=8)
     panel.set_aspect("equal")
+    panel.set_xlim(-0.08, 1.08)
+    panel.set_ylim(-0.08, 1.08)
     panel.set_title("sensors on a plane; red rings are chosen", fontsize=9)
     panel.axis("off")
