@@ -412,6 +412,7 @@ def _put_other_run_aside(run: Path, settings: TrainSettings | CodebookTrainSetti
 
 def _why_another(info: dict[str, Any], settings: TrainSettings | CodebookTrainSettings, store: Path) -> str:
     """Why a run cannot be continued with these settings on this store; empty if it can."""
+    from neurodecode.training.chosen import described
     from neurodecode.training.codebook import checkpoints
     from neurodecode.training.run_folder import first_difference
 
@@ -426,6 +427,8 @@ def _why_another(info: dict[str, Any], settings: TrainSettings | CodebookTrainSe
     chosen = [r for r in stored if not settings.subjects or r["subject"] in settings.subjects]
     if {r["name"]: r["sha256_signal"] for r in chosen} != info["store_sha256s"]:
         return "its signals were others"
+    if isinstance(settings, CodebookTrainSettings) and info.get("channel_choice") != described(settings.channels):
+        return "its channels were chosen otherwise"
     start = info.get("start_from")
     if (
         start

@@ -20,6 +20,7 @@ from typing import Any
 from neurodecode.config import CodebookTrainSettings
 from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, sha256_of_value
+from neurodecode.training.chosen import described
 from neurodecode.training.codebook import checkpoints
 from neurodecode.training.run_folder import PLACES, read_run
 
@@ -129,6 +130,12 @@ def plan(
                 changes: dict[str, Any] = {} if seed is None else {"seed": seed}
                 changes |= {} if subject is None else {"subjects": (subject,)}
                 changes |= {} if start is None else {"start_from": start.resolve()}
+                if settings.channels is not None and settings.channels.file is not None:  # as the run will note it
+                    changes["channels"] = settings.channels.model_copy(
+                        update={"file": settings.channels.file.resolve()}
+                    )
+                if start is None and settings.start_from is not None:
+                    changes["start_from"] = settings.start_from.resolve()
                 run = _folder(root, label, subject, seed)
                 jobs.append(Job(label, subject, seed, settings.model_copy(update=changes), run, start))
     return jobs
@@ -166,4 +173,6 @@ def job_key(job: Job, store: Path, keys: Mapping[Path, str]) -> str:
         start = keys[job.start]
     elif job.settings.start_from is not None:
         start = checkpoints(job.settings.start_from, read_run(job.settings.start_from)["folds"])
-    return sha256_of_value({"training": settings, "signals": signals, "start": start})
+    chosen_by = described(job.settings.channels)  # a ranking made anew under the same name is another
+    found = {"training": settings, "signals": signals, "start": start}
+    return sha256_of_value(found if chosen_by is None else found | {"channels": chosen_by})
