@@ -42,7 +42,7 @@ def test_help_imports_neither_torch_nor_mne() -> None:
         (["verify", "no/such/store"], "no/such/store"),
         (["evaluate", "no/such/run"], "no/such/run"),
         (["report", "no/such/run"], "no/such/run"),
-        (["compare", "no/such/run", "no/other"], "no/such/run: not evaluated on test"),
+        (["compare", "no/such/run", "no/other"], "no/such/run: no such folder"),
         (["simulate", "no-such-preset", "--out", "x"], "no configs/simulation preset"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -50,7 +50,8 @@ def test_an_ablation_differs_from_the_paper_in_the_one_setting_it_names(name: st
 
 
 def test_every_ablation_preset_is_checked() -> None:
-    assert {p.stem for p in (resource_folder("configs") / "training").glob("paper_*.yaml")} == set(ABLATIONS)
+    rows = {"paper_mse", "paper_wav2vec2"}  # of the main table
+    assert {p.stem for p in (resource_folder("configs") / "training").glob("paper_*.yaml")} - rows == set(ABLATIONS)
 
 
 def test_a_file_of_the_users_own_may_start_from_a_preset_and_be_overridden(tmp_path: Path) -> None:
