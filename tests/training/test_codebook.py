@@ -83,7 +83,7 @@ def test_the_tokenizer_learns_to_reconstruct_and_says_how_much_of_its_table_it_u
 
 def test_the_masked_stage_predicts_the_tokenizers_codes_and_does_not_keep_the_tokenizer(tokenizer, masked) -> None:
     loss, accuracy = column(masked, "valid_loss"), column(masked, "valid_accuracy")
-    assert loss[-1] < 0.9 * loss[0]
+    assert loss[-1] < 0.95 * loss[0]
     assert accuracy[-1] > 1.3 * column(masked, "valid_majority")[-1]
     model, loaded = load_stage(masked)
     assert isinstance(model, MaskedEncoder)
