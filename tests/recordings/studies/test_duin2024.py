@@ -211,7 +211,8 @@ def test_what_is_not_of_the_layout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="ends early"):
         expand_source(card(root))[0].open()
     shutil.rmtree(folder)
-    with pytest.raises(RecordingError, match=r"no run of dataset.bipolar.default.unaligned in it; neurodecode download duin2024"):
+    missing = r"no run of dataset.bipolar.default.unaligned in it; neurodecode download duin2024"
+    with pytest.raises(RecordingError, match=missing):
         expand_source(card(root))
     with pytest.raises(RecordingError, match=r"holds none of data/seeg.he2023xuanwu, seeg.he2023xuanwu"):
         expand_source(card(tmp_path / "elsewhere"))
