@@ -19,7 +19,8 @@ from torch.nn import functional
 from neurodecode.config.labels import LabelSettings
 from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
 from neurodecode.segments.batches import Batch, BatchSource
-from neurodecode.segments.labels import NEAR, UNKNOWN, LabelIndex, audit_labels
+from neurodecode.segments.label_audit import audit_labels
+from neurodecode.segments.labels import NEAR, UNKNOWN, LabelIndex
 from neurodecode.store.store import Store
 
 VALID = 0.1  # share of each recording, at its end, that validates where no event tells runs apart

@@ -15,7 +15,8 @@ from neurodecode.config.base import validate
 from neurodecode.config.labels import LabelSettings
 from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
 from neurodecode.recordings.recording import events_table
-from neurodecode.segments.labels import LabelIndex, audit_labels, build_labels
+from neurodecode.segments.label_audit import audit_labels
+from neurodecode.segments.labels import LabelIndex, build_labels
 from tests.segments.fakes import FakeRecording, FakeStore
 
 RATE = 1000.0
