@@ -413,7 +413,7 @@ def _put_other_run_aside(run: Path, settings: TrainSettings | CodebookTrainSetti
 def _why_another(info: dict[str, Any], settings: TrainSettings | CodebookTrainSettings, store: Path) -> str:
     """Why a run cannot be continued with these settings on this store; empty if it can."""
     from neurodecode.training.chosen import described
-    from neurodecode.training.codebook import checkpoints
+    from neurodecode.training.codebook_stages import checkpoints
     from neurodecode.training.run_folder import first_difference
 
     cls = type(settings)

@@ -82,7 +82,7 @@ def score(run: Path, store: Store, index: LabelIndex, device: torch.device | str
 @torch.inference_mode()
 def _ask(run: Path, info: dict[str, Any], name: str, index: LabelIndex, device: torch.device | str) -> pd.DataFrame:
     """One row a test window of a fold; see `judge`."""
-    from neurodecode.training.codebook import load_stage, load_windows
+    from neurodecode.training.codebook_stages import load_stage, load_windows
 
     model, _ = load_stage(run, name, device)
     data = load_windows(run, name, index, device)

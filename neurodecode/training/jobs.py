@@ -21,7 +21,7 @@ from neurodecode.config import CodebookTrainSettings
 from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, sha256_of_value
 from neurodecode.training.chosen import described
-from neurodecode.training.codebook import checkpoints
+from neurodecode.training.codebook_stages import checkpoints
 from neurodecode.training.run_folder import PLACES, read_run
 
 

@@ -15,7 +15,8 @@ from neurodecode.files import read_json, write_json
 from neurodecode.segments.labels import build_labels
 from neurodecode.training import codebook
 from neurodecode.training.chosen import chosen_channels
-from neurodecode.training.codebook import fit_codebook, load_stage, load_windows
+from neurodecode.training.codebook import fit_codebook
+from neurodecode.training.codebook_stages import load_stage, load_windows
 from tests.segments.fakes import FakeStore
 from tests.selection.cohort import NAMES, four_runs, store_of
 from tests.selection.test_rank import entry_of, ranked

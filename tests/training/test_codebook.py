@@ -20,12 +20,14 @@ from neurodecode.files import read_json
 from neurodecode.models.codebook.masked import MaskedEncoder
 from neurodecode.training import codebook
 from neurodecode.training.classification import classification_table, figures, judge, read_classification
-from neurodecode.training.codebook import fit_codebook, load_stage
+from neurodecode.training.codebook import fit_codebook
+from neurodecode.training.codebook_stages import load_stage
 from neurodecode.training.codebook_task import TokenizerTask, moved, rate
 from neurodecode.training.load import load_fold
 from tests.training.codebook_cohort import WORDS, cohort
 
 NAMES = {"1": ("A1", "A2", "A3")}
+LONG = "training.epochs=30"  # of the masked stage: enough on any processor
 TWO = {"1": ("A1", "A2", "A3"), "2": ("B1", "C2")}
 
 
@@ -61,7 +63,7 @@ def tokenizer(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory, tokenizer) -> Path:
-    return train("masked", tmp_path_factory.mktemp("runs") / "masked", f"start_from={tokenizer}")
+    return train("masked", tmp_path_factory.mktemp("runs") / "masked", f"start_from={tokenizer}", LONG)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,7 @@ class Kill(L.Callback):
 @pytest.mark.parametrize("task", ["tokenizer", "masked"])
 def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path, request, monkeypatch, task) -> None:
     undisturbed = request.getfixturevalue(task)
-    start = [f"start_from={request.getfixturevalue('tokenizer')}"] if task == "masked" else []
+    start = [f"start_from={request.getfixturevalue('tokenizer')}", LONG] if task == "masked" else []
     whole = codebook.train_task
     monkeypatch.setattr(codebook, "train_task", lambda *a, **k: whole(*a, **k, extra=(Kill(),)))
     with pytest.raises(RuntimeError, match="killed"):
