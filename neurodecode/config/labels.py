@@ -26,6 +26,9 @@ class LabelSplitSettings(Settings):
     parts: int | None = Field(None, ge=3)
     """subjects only: people are dealt into so many parts by chance; each part is tested once, and the next validates. None:
     one person a part."""
+    held_out: tuple[str, ...] = ()
+    """Labels that only test: their windows on other sides are left out. A head for words never names them; one that is
+    composed of levels can."""
     seed: int = 42
     """paper: order of trials inside a run, and which validate (published: 42, 0, 1, 2, 3, 4); subjects: how people are
     dealt."""

@@ -18,17 +18,18 @@ def audit_labels(index: LabelIndex) -> dict[str, Any]:
 
     Asked of the windows themselves: is an event in windows of two sides; do windows of two sides of one recording share
     samples; do recordings with one and the same signal stand on two sides; did a run of a subject, unless the rule says so;
-    did a person, where people are held out.
+    did a person, where people are held out; does a held-out label train or validate.
 
     Returns
     -------
     dict
-        `trials_shared`, `seconds_shared`, `copies_shared` (all 0), and `runs_shared`, which only the rule `paper` allows.
+        `trials_shared`, `seconds_shared`, `copies_shared` (all 0), `runs_shared`, which only the rule `paper` allows, and
+        `held_out_trained` (0) where labels are held out.
 
     Raises
     ------
     LeakageError
-        Naming the first trial, second, recording or run.
+        Naming the first trial, second, recording, run, person or label.
     """
     table = index.table[index.table["split"] != ""]
     twice = _on_two_sides(table, "recording", "trial")
@@ -71,7 +72,15 @@ def audit_labels(index: LabelIndex) -> dict[str, Any]:
             f"{index.fold_name}: {index.subjects[people[people > 1].index[0]]} stands on two sides; the rule subjects must "
             "hold out whole people"
         )
-    return {
+    only_test = index.labels.split.held_out
+    trained = table[table["label"].isin(only_test) & (table["split"] != "test")]
+    if len(trained):
+        row = trained.iloc[0]
+        raise LeakageError(
+            f"{index.fold_name}: the held-out label {row['label']} stands in {row['split']}; held-out labels may only test"
+        )
+    clean = {"held_out_trained": 0} if only_test else {}
+    return clean | {
         "trials_shared": 0,
         "seconds_shared": 0,
         "copies_shared": 0,

@@ -60,13 +60,14 @@ class LabelIndex(WindowIndex):
         Raises
         ------
         NeurodecodeError
-            If a side is empty, or a label is unknown and the policy is to refuse it.
+            If a side is empty, a label is unknown and the policy is to refuse it, or no window has a held-out label.
         LeakageError
             If a trial stands on two sides.
         """
         if name not in self.folds:
             raise NeurodecodeError(f"there is no {name}; there are {', '.join(self.folds)}")
         split = sides_of(self.table, self.recordings, self.subjects, self.labels, name.removeprefix("fold-"))
+        split, counts = self._hold_out(split)
         known = sorted(set(self.table["label"][split == "train"]))
         if not known:  # said before anything is called unknown
             raise NeurodecodeError(
@@ -77,7 +78,7 @@ class LabelIndex(WindowIndex):
         outside = sorted(set(known) - set(vocabulary))
         if outside:
             raise NeurodecodeError(f"{name}: training windows have labels that vocabulary lacks: {some_of(outside)}")
-        split, counts, strange = self._unknown(name, split, set(known))
+        split, counts, strange = self._unknown(name, split, set(known), counts)
         numbers = {label: number for number, label in enumerate(vocabulary)}
         identity = [UNKNOWN if label in strange else numbers.get(label, UNKNOWN) for label in self.table["label"]]
         table = self.table.assign(split=split, identity=np.array(identity, np.int64))
@@ -91,13 +92,31 @@ class LabelIndex(WindowIndex):
         chosen.audit = audit_labels(chosen)
         return chosen
 
-    def _unknown(self, name: str, split: np.ndarray, known: set[str]) -> tuple[np.ndarray, dict[str, int], set[str]]:
-        """Sides, counts and unknown labels once the policy has been applied."""
-        labels = self.table["label"].to_numpy()
-        strange = np.array([side != "" and label not in known for side, label in zip(split, labels)], bool)
+    def _hold_out(self, split: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+        """Sides and counts without the windows of held-out labels that would train or validate."""
+        labels, held = self.table["label"].to_numpy(), self.labels.split.held_out
+        absent = sorted(set(held) - set(labels))
+        if absent:
+            raise NeurodecodeError(f"labels.split.held_out: no window is labelled {some_of(absent)}")
+        mine = np.isin(labels, list(held))
+        away = mine & (split != "test") & (split != "")
+        found = {
+            "held-out label, not in the test": int(away.sum()),
+            "held-out label (kept for the test)": int((mine & (split == "test")).sum()),
+        }
+        return np.where(away, "", split), self.counts | {reason: n for reason, n in found.items() if n}
+
+    def _unknown(
+        self, name: str, split: np.ndarray, known: set[str], counts: dict[str, int]
+    ) -> tuple[np.ndarray, dict[str, int], set[str]]:
+        """Sides, counts and unknown labels once the policy has been applied; held-out ones are no surprise."""
+        labels, held = self.table["label"].to_numpy(), set(self.labels.split.held_out)
+        strange = np.array(
+            [side != "" and label not in known and label not in held for side, label in zip(split, labels)], bool
+        )
         names = sorted(set(labels[strange]))
         if not names:
-            return split, dict(self.counts), set()
+            return split, counts, held
         if self.labels.unknown == "refuse":
             raise NeurodecodeError(
                 f"{name}: {int(strange.sum())} windows have labels that no training window has: {some_of(names)}; set "
@@ -105,8 +124,8 @@ class LabelIndex(WindowIndex):
             )
         reason = "label not in the training windows"
         if self.labels.unknown == "wrong":
-            return split, self.counts | {f"{reason} (kept, always wrong)": int(strange.sum())}, set(names)
-        return np.where(strange, "", split), self.counts | {reason: int(strange.sum())}, set(names)
+            return split, counts | {f"{reason} (kept, always wrong)": int(strange.sum())}, set(names) | held
+        return np.where(strange, "", split), counts | {reason: int(strange.sum())}, set(names) | held
 
     def source(self, *, fit: bool = False, device: str = "cpu") -> BatchSource:
         """Batches of these windows; `fit` scales them by the training windows of the chosen fold."""

@@ -10,9 +10,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import torch
 
 from neurodecode.config import ClassifierSettings, MaskedEncoderSettings, QuantizerSettings, TokenizerSettings
 from neurodecode.models.codebook.classifier import CodebookClassifier
+from neurodecode.models.codebook.classifier_levels import LevelClassifier
 from neurodecode.models.codebook.masked import MaskedEncoder
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
 from neurodecode.models.layers.quantizer import EmaCodebook, FiniteScalar, ProductCodebook, Quantizer
@@ -61,16 +65,22 @@ def build_classifier(
     n_outputs: int,
     n_times: int,
     sfreq: float | None = None,
+    levels: Sequence[int] = (),
+    composition: Sequence[Sequence[int]] | None = None,
 ) -> CodebookClassifier:
-    """Stage 3, untrained: `CodebookClassifier.start_from` takes over what an earlier stage learnt."""
-    return CodebookClassifier(
-        n_chans,
-        n_outputs,
-        n_times,
-        sfreq,
-        hidden=settings.hidden,
-        output=settings.output,
-        head_dropout=settings.head_dropout,
-        quantizer=None if settings.quantizer is None else build_quantizer(settings.quantizer),
+    """Stage 3, untrained: `CodebookClassifier.start_from` takes over what an earlier stage learnt.
+
+    `levels` and `composition` add heads below the word, see `classifier_levels.LevelClassifier`.
+    """
+    shape: dict[str, Any] = {
+        "sfreq": sfreq,
+        "hidden": settings.hidden,
+        "output": settings.output,
+        "head_dropout": settings.head_dropout,
+        "quantizer": None if settings.quantizer is None else build_quantizer(settings.quantizer),
         **settings.encoder.model_dump(),
-    )
+    }
+    if not levels:
+        return CodebookClassifier(n_chans, n_outputs, n_times, **shape)
+    numbers = None if composition is None else torch.tensor(composition)
+    return LevelClassifier(n_chans, n_outputs, n_times, levels=levels, composition=numbers, **shape)

@@ -70,29 +70,19 @@ class CodebookClassifier(nn.Module):
         if n_times < 1 or n_times % self.encoder.patch:
             raise ValueError(f"n_times is {n_times}, not a multiple of the patch, {self.encoder.patch} samples")
         self.bottleneck = None if quantizer is None else Bottleneck(self.encoder.width, quantizer)
-        layers: list[nn.Module] = [nn.Flatten()]
-        n_in = n_times // self.encoder.patch * self.encoder.width
-        for width in hidden:
-            layers += [nn.Linear(n_in, width), nn.ReLU()]
-            n_in = width
-        if head_dropout:
-            layers.append(nn.Dropout(head_dropout))
-        layers.append(nn.Linear(n_in, n_outputs))
-        if output == "sigmoid":
-            layers.append(nn.Sigmoid())
-        self.head = nn.Sequential(*layers)
-        for module in self.head:
-            if isinstance(module, nn.Linear):
-                start_small(module)
+        self.n_tokens = n_times // self.encoder.patch
+        self.head = read_out(self.n_tokens * self.encoder.width, n_outputs, hidden, output, head_dropout)
 
-    def forward(self, x: torch.Tensor, subject: torch.Tensor | None = None) -> torch.Tensor:
-        """[B, C, T] and [B] (None where there is one subject) -> [B, n_outputs]."""
+    def tokens(self, x: torch.Tensor, subject: torch.Tensor | None = None) -> torch.Tensor:
+        """[B, C, T] and [B] (None where there is one subject) -> what heads read, [B, N, D]."""
         if x.shape[-1] != self.n_times:
             raise ValueError(f"the window has {x.shape[-1]} samples, the network was built for {self.n_times}")
         tokens = self.encoder(x, subject)
-        if self.bottleneck is not None:
-            tokens = self.bottleneck(tokens).values
-        return self.head(tokens)
+        return tokens if self.bottleneck is None else self.bottleneck(tokens).values
+
+    def forward(self, x: torch.Tensor, subject: torch.Tensor | None = None) -> torch.Tensor:
+        """[B, C, T] and [B] (None where there is one subject) -> [B, n_outputs]."""
+        return self.head(self.tokens(x, subject))
 
     def start_from(
         self, pretrained: MaskedEncoder | CodebookTokenizer, subjects: Sequence[int | None] | None = None
@@ -133,3 +123,22 @@ class CodebookClassifier(nn.Module):
         if self.bottleneck is not None:
             self.bottleneck.quantizer.eval()
         return self
+
+
+def read_out(
+    n_in: int, n_outputs: int, hidden: Sequence[int] = (128,), output: str = "logits", head_dropout: float = 0.0
+) -> nn.Sequential:
+    """All tokens of a window [B, N, D] -> [B, n_outputs] through linear maps; `n_in` is N x D, the rest as above."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for width in hidden:
+        layers += [nn.Linear(n_in, width), nn.ReLU()]
+        n_in = width
+    if head_dropout:
+        layers.append(nn.Dropout(head_dropout))
+    layers.append(nn.Linear(n_in, n_outputs))
+    if output == "sigmoid":
+        layers.append(nn.Sigmoid())
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            start_small(layer)
+    return nn.Sequential(*layers)
