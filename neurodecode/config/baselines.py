@@ -136,6 +136,7 @@ def _quick() -> dict[str, Method]:
 
 
 LEARNT = ("network", "codebook")  # kinds that a seed changes
+Figure = Literal["accuracy", "balanced_accuracy", "auc", "top5", "macro_f1", "cross_entropy"]
 
 
 class BaselineSettings(Settings):
@@ -160,6 +161,11 @@ class BaselineSettings(Settings):
     """Networks are trained once for each; the others have no chance in them."""
     bootstrap: PositiveInt = 2_000
     """Resamples of people behind each 95 % interval."""
+    reference: str | None = None
+    """Row that each other method's row is compared with, paired over people: a method, majority or chance. Where scaling names
+    two, METHOD.SCALING. None: no comparison."""
+    compare_by: Literal["auto"] | Figure = "auto"
+    """Figure whose difference is tested; auto: auc of two labels, else accuracy. Choose it before you see the table."""
 
     @model_validator(mode="after")
     def _consistent(self) -> BaselineSettings:
@@ -179,7 +185,16 @@ class BaselineSettings(Settings):
             raise ValueError(
                 f"labels.window.shift is {self.labels.window.shift}: no sound is aligned here, set it to 0"
             )
+        rows = ["chance", "majority", *self.row_names()]
+        if self.reference is not None and self.reference not in rows:
+            raise ValueError(f"reference is {self.reference}: the rows are {', '.join(rows)}")
         return self
+
+    def row_names(self) -> list[str]:
+        """Names of the methods' rows, in order: the method, with its scaling where there are two."""
+        if len(self.scaling) == 1:
+            return list(self.methods)
+        return [f"{name}.{scaling}" for name in self.methods for scaling in self.scaling]
 
     @property
     def one_model_a_subject(self) -> bool:

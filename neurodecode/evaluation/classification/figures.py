@@ -53,6 +53,10 @@ class Answers:
         mine = self.person == person
         return Answers(self.scores[mine], self.identity[mine], self.person[mine], self.fold[mine], self.probabilities)
 
+    def right(self) -> np.ndarray:
+        """[n], 1 or 0: whether the likeliest label is the right one."""
+        return (np.argsort(-self.scores, axis=1, kind="stable")[:, 0] == self.identity).astype(float)
+
 
 def figures(answers: Answers) -> dict[str, float]:
     """Figures of all windows in `answers`, which should be one person's.

@@ -30,6 +30,7 @@ from neurodecode.config.baselines import (
     RiemannMethod,
 )
 from neurodecode.errors import NeurodecodeError, SettingsError
+from neurodecode.evaluation.classification.differences import compare_rows, row_name
 from neurodecode.evaluation.classification.figures import Answers, summarise, summarise_chance
 from neurodecode.evaluation.classification.linear import lda, ridge
 from neurodecode.evaluation.classification.networks import find_network, network
@@ -186,19 +187,23 @@ def describe(
         {"method": "majority", "kind": "majority", "scaling": None, "seeds": 1}
         | summarise([base], repeats=settings.bootstrap),
     ]
+    right = {"majority": base.right()}
     for name, method in settings.methods.items():
         for scaling in settings.scaling:
-            seeds = [
-                _joined(
-                    [_read(path) | {"fold": q.fold} for q, path in listed], folds, probabilities=method.kind != "ridge"
-                )
-                for (row, kind, _), listed in files.items()
-                if (row, kind) == (name, scaling)
-            ]
-            rows.append(
-                {"method": name, "kind": method.kind, "scaling": scaling, "seeds": len(seeds)}
-                | summarise(seeds, repeats=settings.bootstrap)
-            )
+            seeds = joined_rows(settings, name, scaling, folds, files)
+            row = {"method": name, "kind": method.kind, "scaling": scaling, "seeds": len(seeds)}
+            rows.append(row | summarise(seeds, repeats=settings.bootstrap))
+            right[row_name(row, len(settings.scaling) > 1)] = np.mean([answers.right() for answers in seeds], 0)
+    for row in rows:
+        row["name"] = row_name(row, len(settings.scaling) > 1)
+    comparison = None
+    if settings.reference is not None:
+        figure = settings.compare_by
+        if figure == "auto":
+            figure = "auc" if len(first.vocabulary) == 2 else "accuracy"
+        comparison = compare_rows(
+            rows, right, base.person, reference=settings.reference, figure=figure, repeats=settings.bootstrap
+        )
     counts = {side: sum(len(fold.rows(side)) for fold in folds.values()) for side in ("train", "valid", "test")}
     return plain(  # type: ignore[no-any-return]
         {
@@ -222,6 +227,7 @@ def describe(
                 "audit": {name: fold.audit for name, fold in folds.items()},
             },
             "rows": rows,
+            "comparison": comparison,
             "provenance": {
                 "store": store.path.resolve().as_posix(),
                 "store_sha256s": {r.name: r.sha256_signal for r in first.recordings},
@@ -263,14 +269,16 @@ def prior(fold: LabelIndex, settings: BaselineSettings) -> dict[str, Any]:
 
 
 def _joined(parts: list[dict[str, Any]], folds: dict[str, LabelIndex], *, probabilities: bool) -> Answers:
-    """Answers of all folds and subjects, in one."""
+    """Answers of all folds and subjects, in one, ordered by fold and window: alike for every row of the table."""
     tables = [folds[part["fold"]].table.iloc[part["rows"]] for part in parts]
     names = [np.array(folds[part["fold"]].subjects, object)[t["subject"]] for part, t in zip(parts, tables)]
+    fold = np.concatenate([np.full(len(t), part["fold"], object) for part, t in zip(parts, tables)])
+    order = np.lexsort((np.concatenate([part["rows"] for part in parts]), fold.astype(str)))
     return Answers(
-        np.concatenate([part["scores"] for part in parts]).astype(float),
-        np.concatenate([t["identity"].to_numpy() for t in tables]),
-        np.concatenate(names),
-        np.concatenate([np.full(len(t), part["fold"], object) for part, t in zip(parts, tables)]),
+        np.concatenate([part["scores"] for part in parts]).astype(float)[order],
+        np.concatenate([t["identity"].to_numpy() for t in tables])[order],
+        np.concatenate(names)[order],
+        fold[order],
         probabilities,
     )
 

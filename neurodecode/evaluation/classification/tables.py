@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from neurodecode.evaluation.classification.differences import comparison_columns, comparison_notes
 from neurodecode.evaluation.classification.figures import FIGURES
 
 FEWEST_PEOPLE = 6  # below, an interval over people is too short to lean on
@@ -18,11 +19,16 @@ def baselines_table(result: dict[str, Any]) -> tuple[str, list[str], list[list[s
     keys = [key for key in FIGURES if any(_there(row["metrics"][key]["value"]) for row in result["rows"])]
     several = len({row["scaling"] for row in result["rows"]} - {None}) > 1
     columns = ["method", *(["scaled by"] if several else []), "seeds", *(FIGURES[key] for key in keys)]
+    comparison = result.get("comparison")
+    more, cells = ([], {}) if comparison is None else comparison_columns(comparison)
+    columns += more
     rows = []
     for row in result["rows"]:
         scaling = [] if not several else [{"training": "training", "person": "own windows*"}.get(row["scaling"], "-")]
         seeds = str(row["seeds"]) if row["kind"] in ("network", "codebook") else "-"
         rows.append([row["method"], *scaling, seeds, *(_text(row["metrics"][key]) for key in keys)])
+        if comparison is not None:
+            rows[-1] += cells.get(row["name"], ["reference" if row["name"] == comparison["reference"] else "-", "-"])
     return title, columns, rows, _notes(result, several)
 
 
@@ -36,6 +42,8 @@ def _notes(result: dict[str, Any], several: bool) -> list[str]:
         "Figures are means over people [95 % interval over people]; of networks, each person's is the mean over seeds.",
         "Epochs and penalties are chosen on validation or inner training windows; test windows choose nothing.",
     ]
+    if result.get("comparison") is not None:
+        notes += comparison_notes(result["comparison"])
     if any(row["scaling"] == "person" for row in result["rows"]):
         star = "* " if several else "Scaled by own windows: "
         notes.append(
