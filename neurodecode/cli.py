@@ -17,8 +17,7 @@ import typer
 
 from neurodecode import __version__
 from neurodecode.errors import NeurodecodeError
-
-PIPE_WIDTH = 200  # characters a line where no terminal says how wide it is
+from neurodecode.terminal import console, print_evaluation, print_table, print_tables, say, show, watched_by_a_person
 
 app = typer.Typer(
     name="neurodecode",
@@ -42,19 +41,6 @@ class OnError(StrEnum):
 
     stop = "stop"
     proceed = "continue"
-
-
-def _console(stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    # a file or a pipe has no width: give tables the room they need
-    terminal = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
-    return Console(stderr=stderr, highlight=False, width=None if terminal else PIPE_WIDTH)
-
-
-def _progress() -> bool:
-    """Progress bars only where a person looks."""
-    return sys.stderr.isatty()
 
 
 def _version(value: bool) -> None:
@@ -81,10 +67,7 @@ def inspect(
     from neurodecode.inspection import inspect_path, render
 
     found = inspect_path(path)
-    if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
-    else:
-        _console().print(render(found))
+    show(found, as_json, lambda found: console().print(render(found)))
     # nothing but refused files means the path holds no usable recording
     entries = found.get("recordings", [])
     if entries and all("error" in entry for entry in entries):
@@ -121,7 +104,7 @@ def preprocess(
         dask=dask,
         on_error=on_error.value,
         overwrite=overwrite,
-        progress=_progress(),
+        progress=watched_by_a_person(),
     )
     _print_summary(out, summary)
     if summary.failed:
@@ -131,12 +114,9 @@ def preprocess(
 def _print_summary(out: Path, summary: Any) -> None:
     from neurodecode.pipeline import issue_line
 
-    console = _console()
-    console.print(
-        f"{out}: {len(summary.done)} prepared, {len(summary.skipped)} already done, {len(summary.failed)} failed"
-    )
+    say(f"{out}: {len(summary.done)} prepared, {len(summary.skipped)} already done, {len(summary.failed)} failed")
     for issue in summary.failed:
-        _console(stderr=True).print(f"failed: {issue_line(issue)}", markup=False, soft_wrap=True)
+        say(f"failed: {issue_line(issue)}", stderr=True)
 
 
 @app.command()
@@ -151,8 +131,8 @@ def features(
     from neurodecode.store.store import Store
 
     settings = load_settings(FeatureSettings, config, "configs/features", overrides or [])
-    made = compute_features(Store(store), settings, progress=_progress())
-    _console().print(f"{made.path}: {len(made.names)} stimuli, {made.dimension} dimension(s)")
+    made = compute_features(Store(store), settings, progress=watched_by_a_person())
+    say(f"{made.path}: {len(made.names)} stimuli, {made.dimension} dimension(s)")
 
 
 @app.command()
@@ -169,13 +149,13 @@ def train(
     if isinstance(settings, CodebookTrainSettings):
         from neurodecode.training.codebook import fit_codebook, what_next
 
-        run = fit_codebook(settings, store, out, progress=_progress())
-        _console().print(f"{run}: trained; next: {what_next(settings, run)}", markup=False)
+        run = fit_codebook(settings, store, out, progress=watched_by_a_person())
+        say(f"{run}: trained; next: {what_next(settings, run)}")
         return
     from neurodecode.training.fit import fit
 
-    run = fit(settings, store, out, progress=_progress())
-    _console().print(f"{run}: trained; next: neurodecode evaluate {run}")
+    run = fit(settings, store, out, progress=watched_by_a_person())
+    say(f"{run}: trained; next: neurodecode evaluate {run}")
 
 
 @app.command()
@@ -192,8 +172,8 @@ def calibrate(
     """Fit the subject layer of a trained run to somebody new; nothing else learns."""
     from neurodecode.training.calibrate import calibrate as fit_subject
 
-    made = fit_subject(run, store, subject, minutes, out, overrides or [], progress=_progress())
-    _console().print(f"{made}: calibrated; next: neurodecode evaluate {made}")
+    made = fit_subject(run, store, subject, minutes, out, overrides or [], progress=watched_by_a_person())
+    say(f"{made}: calibrated; next: neurodecode evaluate {made}")
 
 
 @app.command()
@@ -208,25 +188,18 @@ def evaluate(
 ) -> None:
     """Score a run beside chance, ridge and controls; writes RUN/evaluation/SPLIT.json."""
     from neurodecode.config import EvaluationSettings, load_settings
-    from neurodecode.evaluation.evaluate import evaluate as score
     from neurodecode.training.run_folder import is_codebook
 
+    settings = load_settings(EvaluationSettings, config, "configs/evaluation", overrides or [])
     if is_codebook(run):
         from neurodecode.evaluation.classification.beside import evaluate_classification
 
-        settings = load_settings(EvaluationSettings, config, "configs/evaluation", overrides or [])
-        found = evaluate_classification(run, settings, split)
-        if as_json:
-            typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
-        else:
-            print_evaluation(found)
-        return
-    settings = load_settings(EvaluationSettings, config, "configs/evaluation", overrides or [])
-    result = score(run, settings, split=split, progress=_progress())
-    if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        result = evaluate_classification(run, settings, split)
     else:
-        print_evaluation(result)
+        from neurodecode.evaluation.evaluate import evaluate as score
+
+        result = score(run, settings, split=split, progress=watched_by_a_person())
+    show(result, as_json, print_evaluation)
 
 
 @app.command()
@@ -240,10 +213,7 @@ def ensemble(
     from neurodecode.evaluation.ensemble import ensemble as average
 
     result = average(runs, out, split)
-    if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
-    else:
-        print_evaluation(result)
+    show(result, as_json, print_evaluation)
 
 
 @app.command()
@@ -262,10 +232,7 @@ def linguistics(
     from neurodecode.evaluation.linguistics import analyse, linguistics_table
 
     result = analyse(run, split, language=language, table=words, store=store, shuffles=shuffles)
-    if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
-    else:
-        _print_table(*linguistics_table(result))
+    show(result, as_json, lambda result: print_table(*linguistics_table(result)))
 
 
 @app.command()
@@ -277,30 +244,17 @@ def baselines(
     as_json: AsJson = False,
 ) -> None:
     """Classification by many methods on the same windows: one table. What is answered already is kept."""
-    from rich.table import Table
-
     from neurodecode.config import load_settings
     from neurodecode.config.baselines import BaselineSettings
     from neurodecode.evaluation.classification.table import run_baselines
     from neurodecode.evaluation.classification.tables import baselines_table
 
     settings = load_settings(BaselineSettings, config, "configs/baselines", overrides or [])
-    errors = _console(stderr=True)
-    result = run_baselines(
-        settings, store, out, say=lambda line: errors.print(line, markup=False) if _progress() else None
-    )
-    if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
-        return
-    title, columns, rows, notes = baselines_table(result)
-    table = Table(title=title, title_justify="left")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    _console().print(table)
-    for note in [*notes, f"{out / 'baselines.json'}: settings, each person's figures, confusion matrices."]:
-        _console().print(note, markup=False)
+    watched = watched_by_a_person()
+    result = run_baselines(settings, store, out, say=lambda line: say(line, stderr=True) if watched else None)
+    show(result, as_json, lambda result: print_table(*baselines_table(result)))
+    if not as_json:
+        say(f"{out / 'baselines.json'}: settings, each person's figures, confusion matrices.")
 
 
 @app.command()
@@ -325,14 +279,11 @@ def forecast(
     wanted = {"network": network, "fractions": parse_yaml(f"[{fractions}]", "--fractions"), "repeats": repeats}
     settings = validate(ForecastSettings, wanted | {"metric": metric}, "forecast")
     training = load_settings(TrainSettings, config, "configs/training", overrides or [])
-    result = look_ahead(training, store, out, settings, progress=_progress())
+    result = look_ahead(training, store, out, settings, progress=watched_by_a_person())
     figure = write_figure(result, out)
-    if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
-        return
-    for table in forecast_tables(result):
-        _print_table(*table)
-    _console().print(f"figure: {figure}")
+    show(result, as_json, lambda result: print_tables(forecast_tables(result)))
+    if not as_json:
+        say(f"figure: {figure}")
 
 
 @app.command()
@@ -348,52 +299,10 @@ def compare(
     from neurodecode.evaluation.comparison import compare_any, comparison_table
 
     result = compare_any(runs, split, metric)
-    if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
-    elif "labels" in result:
-        print_evaluation(result)
+    if "labels" in result:
+        show(result, as_json, print_evaluation)
     else:
-        _print_table(*comparison_table(result), left=2)
-
-
-def print_evaluation(result: dict[str, Any]) -> None:
-    """The tables of a retrieval, of a classification, or of all classifiers of a pipeline."""
-    from neurodecode.evaluation.apart import tables_apart
-    from neurodecode.evaluation.summary import subjects_table, summary_table
-    from neurodecode.evaluation.tables import evaluation_table
-    from neurodecode.training.classification import classification_table
-
-    if result.get("kind") == "classification-summary":
-        _print_table(*subjects_table(result), [])
-        _print_table(*summary_table(result))
-        return
-    as_table = classification_table if result.get("kind") == "classification" else evaluation_table
-    _print_table(*as_table(result))
-    if result.get("kind") != "classification":
-        for table in tables_apart(result):
-            _print_table(*table)
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[str]], notes: list[str], left: int = 1) -> None:
-    """A table with its notes; intervals are left out where they do not fit. The first `left` columns hold text."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = _console()
-    widths = [max(len(cells[i]) for cells in [columns, *rows]) for i in range(len(columns))]
-    narrow = console.width < sum(widths) + 3 * len(widths) + 1
-    if narrow and left == 1:  # a table that wraps cannot be read: the intervals stay in the file and in the report
-        rows = [[cell.partition(" [")[0] for cell in row] for row in rows]
-        notes = ["Intervals do not fit this terminal; they stand in the evaluation file and in the report.", *notes]
-    table = Table(title=title, title_justify="left")
-    for i, column in enumerate(columns):
-        wide = 13 if i == 0 and left == 1 else None
-        table.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left, min_width=wide)
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
-    for note in notes:
-        console.print(note, markup=False)
+        show(result, as_json, lambda result: print_table(*comparison_table(result), left=2))
 
 
 @app.command()
@@ -407,32 +316,17 @@ def channels(
     as_json: AsJson = False,
 ) -> None:
     """The channels of a cohort: where each stands, shaft, region, position; with --config, ranked on training windows."""
-    from rich.table import Table
+    if config is None and out is None and not overrides:
+        from neurodecode.inspection import channels_table, cohort_channels
 
-    from neurodecode.inspection import cohort_channels
-
-    if config is not None or out is not None or overrides:
-        from neurodecode.reports.channel_maps import draw_selection
-        from neurodecode.selection.command import rank_command, selection_tables
-
-        folder, selection = rank_command(config, store, out, overrides or [], _progress())
-        draw_selection(selection, folder)
-        if as_json:
-            typer.echo(json.dumps(selection, indent=1, ensure_ascii=False))
-            return
-        for ranked in selection_tables(selection, folder):
-            _print_table(*ranked, left=3)
+        show(cohort_channels(store), as_json, lambda rows: print_table(*channels_table(rows), left=2))
         return
-    rows = cohort_channels(store)
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-        return
-    table = Table()
-    for column in rows[0]:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    _console().print(table)
+    from neurodecode.reports.channel_maps import draw_selection
+    from neurodecode.selection.command import rank_command, selection_tables
+
+    folder, selection = rank_command(config, store, out, overrides or [], watched_by_a_person())
+    draw_selection(selection, folder)
+    show(selection, as_json, lambda selection: print_tables(selection_tables(selection, folder), left=3))
 
 
 @app.command()
@@ -440,7 +334,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run, best after evaluate.
     """One self-contained HTML file about a run."""
     from neurodecode.reports.report import write_report
 
-    _console().print(f"report: {write_report(run)}")
+    say(f"report: {write_report(run)}")
 
 
 @app.command()
@@ -455,14 +349,13 @@ def run(
     from neurodecode.pipeline import load_pipeline, run_pipeline
 
     settings = load_pipeline(pipeline, overrides or [])
-    console = _console()
     failed = run_pipeline(
         settings,
         out,
         workers=workers,
         on_error=on_error.value,
-        progress=_progress(),
-        say=lambda line: console.print(line, markup=False, soft_wrap=True),
+        progress=watched_by_a_person(),
+        say=say,
         show=print_evaluation,
     )
     if failed:
@@ -476,10 +369,10 @@ def verify(store: Annotated[Path, typer.Argument(help="A store.")]) -> None:
 
     problems = verify_store(store)
     for problem in problems:
-        _console(stderr=True).print(f"{problem.file}: {problem.what}", markup=False, soft_wrap=True)
+        say(f"{problem.file}: {problem.what}", stderr=True)
     if problems:
         raise typer.Exit(2)
-    _console().print(f"{store}: every checksum holds")
+    say(f"{store}: every checksum holds")
 
 
 @app.command()
@@ -500,9 +393,11 @@ def download(
 
     found = load_download_card(card)
     folder = folder_of(found, root)
-    failed = run_download(found, folder, include or [], workers, check, refresh, dry_run, _console(), _progress())
+    failed = run_download(
+        found, folder, include or [], workers, check, refresh, dry_run, console(), watched_by_a_person()
+    )
     for line in failed:
-        _console(stderr=True).print(f"failed: {line}", markup=False, soft_wrap=True)
+        say(f"failed: {line}", stderr=True)
     if failed:
         raise typer.Exit(1)
 
@@ -519,7 +414,7 @@ def simulate(
     from neurodecode.simulation.simulate import simulate as make
 
     settings = load_settings(SimulationSettings, config, "configs/simulation", overrides or [])
-    _console().print(f"simulated cohort: {make(settings, out, overwrite=overwrite)}")
+    say(f"simulated cohort: {make(settings, out, overwrite=overwrite)}")
 
 
 @app.command()

@@ -69,6 +69,11 @@ def cohort_channels(path: Path) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda entry: natural_key(entry["name"]))
 
 
+def channels_table(rows: list[dict[str, Any]]) -> tuple[str, list[str], list[list[str]], list[str]]:
+    """Title, columns, rows and notes of `cohort_channels`, all text."""
+    return "", list(rows[0]), [[str(value) for value in row.values()] for row in rows], []
+
+
 def render(found: dict[str, Any]) -> Any:
     """Text for people."""
     from rich.console import Group

@@ -32,7 +32,7 @@ ORDER = (
     | {room: i + 1 for i, room in enumerate(ROOMS)}
     | {"simulation": ROOMS.index("stimuli") + 1.5}
 )
-TOP = {"pipeline", "cli", "doctor", "inspection"}
+TOP = {"pipeline", "cli", "terminal", "doctor", "inspection"}
 
 
 def imported_rooms(path: Path) -> set[str]:
