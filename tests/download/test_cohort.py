@@ -75,6 +75,25 @@ class TestHosts:
             ("sub-01/a.con", 700, f"sha256:{sha256(A)}"),
         ]
 
+    def test_the_card_of_libribrain_takes_what_its_adapter_reads(self, site: Site) -> None:
+        card = load_settings(CohortCard, "libribrain", "datasets")
+        assert [source.host for source in card.download] == ["huggingface"]
+        source = card.download[0].model_copy(update={"api": site.url})
+        assert source.repository in card.source
+        stem = "sub-0_ses-1_task-Sherlock1_run-1"
+        read = [
+            f"Sherlock1/derivatives/events/{stem}_events.tsv",
+            f"Sherlock1/derivatives/serialised/{stem}_proc-{card.options['processing']}_meg.h5",
+            "Sherlock1/stimuli/audio/a.wav",
+            "metadata/sensor_xyz.json",
+        ]
+        others = [f"Sherlock1/sub-0/ses-1/meg/{stem}_meg.fif", "README.md"]
+        entries = [{"type": "file", "path": path, "size": 3} for path in [*read, *others]]
+        listing = f"/api/datasets/{source.repository}/tree/main?recursive=true"
+        site.files[listing] = json.dumps(entries).encode()
+        found = files_of(card.model_copy(update={"download": (source,)}), quiet())
+        assert sorted(file.path for file in found) == sorted(read)
+
     def test_hugging_face_pages_follow_the_link_header(self, site: Site) -> None:
         first = "/api/datasets/lab/Data/tree/v1?recursive=true"
         site.files[first] = json.dumps(

@@ -7,7 +7,7 @@ file that is there: words, phones and, where the audio is known, sentences.
 
 The events table has `kind` (word, phoneme, silence), `segment`, `sentenceidx`, `wordidx`, `timemeg` (s of the recording),
 `timechapter` (s of the chapter's audio) and `duration`. How the files in `stimuli/audio` are named is not known here:
-`options.audio` says it, for example `{task}_{session}.wav`. Without it words have no stimulus.
+`options.audio` says it, for example `{task}_{session}.wav`. Without it words have no stimulus; `required` stops at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.config import CohortCard
-from neurodecode.errors import RecordingError
+from neurodecode.errors import RecordingError, SettingsError
 from neurodecode.recordings.events import audio_seconds
 from neurodecode.recordings.formats import refuse_pointer
 from neurodecode.recordings.recording import Note, Recording, RecordingSource, events_table
@@ -58,9 +58,16 @@ def recordings(card: CohortCard) -> list[RecordingSource]:
     ------
     RecordingError
         If there is none of the processing that is asked for, or `options.audio` is no pattern.
+    SettingsError
+        If `options.audio` is `required`.
     """
     refuse_unknown_options(card, ("audio", "processing"))
     wanted, audio = str(card.options.get("processing") or PROCESSING), str(card.options.get("audio") or "")
+    if audio == "required":
+        raise SettingsError(
+            f"{card.name}: how the audio of a session is named is not known; look into */stimuli/audio of the release and say "
+            "it, for example --set \"cohort.options.audio='{task}_{session}.wav'\" (docs/studies.md)"
+        )
     root = study_folder(card, *(f"Sherlock{n}" for n in range(1, 10)), "TIMIT", "MOCHATIMIT", "TheMoth")
     found: list[tuple[tuple[Any, ...], RecordingSource]] = []
     others: set[str] = set()

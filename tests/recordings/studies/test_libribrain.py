@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from neurodecode.config import CohortCard
-from neurodecode.errors import RecordingError
+from neurodecode.errors import RecordingError, SettingsError
+from neurodecode.pipeline import load_pipeline, run_pipeline
 from neurodecode.recordings.recording import Recording
 from neurodecode.recordings.sources import expand_source
 from tests.recordings.studies import libribrain_tree as tree
@@ -87,6 +88,19 @@ def test_without_a_name_of_the_audio_words_have_no_stimulus_and_a_note_says_so(r
     assert set(found.events["kind"]) == {"word", "phone"}
     assert set(found.events["stimulus"]) == {""}
     assert any("set options.audio, for example" in note.done for note in found.notes)
+
+
+def test_the_pipeline_asks_for_the_name_of_the_audio_before_any_work(root: Path, tmp_path: Path) -> None:
+    where = f"cohort.root={root}"
+    with pytest.raises(
+        SettingsError, match=r"libribrain: how the audio of a session is named is not known; .*--set"
+    ) as caught:
+        run_pipeline(load_pipeline("libribrain", [where]), tmp_path / "out", say=lambda line: None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "store").exists()
+    named = load_pipeline("libribrain", [where, "cohort.options.audio='{task}_{session}.wav'"])
+    assert named.cohort.options == AUDIO
+    assert len(expand_source(named.cohort)) == 2
 
 
 def test_windows_are_cut_from_blocks_of_whole_sentences(root: Path, tmp_path: Path) -> None:
