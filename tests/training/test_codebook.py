@@ -15,6 +15,7 @@ import torch
 from neurodecode.cli import main
 from neurodecode.config import CodebookTrainSettings, TrainSettings, load_training
 from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
+from neurodecode.evaluation.classification import beside
 from neurodecode.evaluation.evaluate import evaluate
 from neurodecode.files import read_json
 from neurodecode.models.codebook.masked import MaskedEncoder
@@ -332,7 +333,8 @@ def test_a_moved_window_is_filled_up_with_zeros_and_one_that_stays_is_whole() ->
 
 
 def test_the_command_line_trains_a_stage_and_prints_its_figures(tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(codebook, "Store", lambda path: cohort(NAMES))
+    for module in (codebook, beside):
+        monkeypatch.setattr(module, "Store", lambda path: cohort(NAMES))
     run = str(tmp_path / "run")
     short = ["--set", "training.epochs=2", "--set", "shift=0.05"]
     with pytest.raises(SystemExit) as ended:
