@@ -207,12 +207,13 @@ def ensemble(
     runs: Annotated[list[Path], typer.Argument(help="Two evaluated runs or more, of the same windows and split.")],
     out: Annotated[Path, typer.Option(help="Folder of the result; compare reads it like a run.")],
     split: Annotated[str, typer.Option(help="test or valid.")] = "test",
+    noise: Annotated[bool, typer.Option(help="Run the members' networks on noise, for the row noise.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Average the probabilities of runs, usually of several seeds, and score the average beside each member."""
     from neurodecode.evaluation.ensemble import ensemble as average
 
-    result = average(runs, out, split)
+    result = average(runs, out, split, noise=noise, progress=watched_by_a_person())
     show(result, as_json, print_evaluation)
 
 

@@ -120,14 +120,27 @@ def _members(result: dict[str, Any]) -> Table | None:
     rows += [_row(f"  {member['label']}", member["metrics"]) for member in ensemble["members"]]
     rows.append(_row("  (mean of the members)", ensemble["mean"]))
     rows.append(_chance("chance", result["metrics"]))
-    gain = ensemble["against_best"]
-    notes = [
-        f"Probabilities of the members are averaged. Against the best member ({gain['member']}): {COLUMNS[gain['metric']]} "
-        f"{signed(gain['metric'], gain['difference'])} [{signed(gain['metric'], gain['low'])}, "
-        f"{signed(gain['metric'], gain['high'])}]; the best is chosen on these windows, so this comparison is hard on the "
-        "ensemble.",
-    ]
+    notes = ["Probabilities of the members are averaged."]
+    if "against_mean" in ensemble:  # not in files of earlier versions
+        gain = ensemble["against_mean"]
+        p = (
+            ""
+            if gain["wilcoxon_p"] is None
+            else f", Wilcoxon p = {gain['wilcoxon_p']:.3g} over {gain['n_subjects']} subjects"
+        )
+        notes.append(f"Ensemble minus the mean of its members, window by window: {_gain(gain)}{p}.")
+    best = ensemble["against_best"]
+    notes.append(
+        f"Against the best member ({best['member']}): {_gain(best)}; the best is chosen on these windows, so this "
+        "comparison is hard on the ensemble."
+    )
     return "Members of the ensemble", ["", *COLUMNS.values()], rows, notes
+
+
+def _gain(gain: dict[str, Any]) -> str:
+    metric = gain["metric"]
+    low, high = signed(metric, gain["low"]), signed(metric, gain["high"])
+    return f"{COLUMNS[metric]} {signed(metric, gain['difference'])} [{low}, {high}]"
 
 
 def _asked(result: dict[str, Any], what: str) -> bool:

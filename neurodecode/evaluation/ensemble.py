@@ -7,8 +7,8 @@ that `compare` reads like a run::
     OUT/evaluation/<split>_ranks.csv.gz    one row a query
     OUT/evaluation/<split>_scores.npz      logarithms of the mean probabilities
 
-Nothing is run again: the members' score matrices are read. So there is no `noise` row, which needs the networks, and the
-ridge is that of the members, when it is the same in all of them.
+The members' score matrices are read, not computed again; only the row `noise` runs their networks, all on one and the same
+noise. The ridge is that of the members, when it is the same in all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,31 @@ from scipy.special import logsumexp
 from neurodecode.config import EvaluationSettings, validate
 from neurodecode.errors import NeurodecodeError
 from neurodecode.evaluation import controls
-from neurodecode.evaluation.questions import Questions
+from neurodecode.evaluation import evaluate as evaluation
+from neurodecode.evaluation.questions import Questions, ask
 from neurodecode.evaluation.ranks import Evaluated, ranks_path, read_evaluated, write_ranks, write_scores
-from neurodecode.evaluation.retrieval import CHUNK, Ranking, Scores, examples, histogram, rank, retrieval_metrics
+from neurodecode.evaluation.retrieval import (
+    CHUNK,
+    Ranked,
+    Ranking,
+    Scores,
+    examples,
+    histogram,
+    rank,
+    retrieval_metrics,
+)
 from neurodecode.evaluation.rows import Answers, against_ridge, further, headline, per_subject
-from neurodecode.evaluation.statistics import compare
+from neurodecode.evaluation.scoring import NetworkDecoder
+from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, compare
 from neurodecode.files import plain, write_json
+from neurodecode.training.run_folder import read_run
 
 SAME_TIME = 1e-6  # s
 
 
-def ensemble(runs: Sequence[Path], out: Path, split: str = "test") -> dict[str, Any]:
+def ensemble(
+    runs: Sequence[Path], out: Path, split: str = "test", *, noise: bool = True, progress: bool = False
+) -> dict[str, Any]:
     """Average runs and score the average.
 
     Parameters
@@ -46,17 +61,23 @@ def ensemble(runs: Sequence[Path], out: Path, split: str = "test") -> dict[str, 
         Folder for the result; not one of a run.
     split
         test or valid.
+    noise
+        Ask all members again with noise in place of the brain, if they were asked so by themselves: the row `noise`. Needs
+        their networks and their store.
+    progress
+        Show a progress bar while features are computed, if standard error is a terminal.
 
     Returns
     -------
     dict
         As `evaluate`, with `ensemble`: `members` (`run`, `label`, `seed`, `metrics`), `mean` of their figures,
-        `against_best`.
+        `against_mean` and `against_best`.
 
     Raises
     ------
     NeurodecodeError
-        If fewer than two runs are given, one is not evaluated or kept no scores, or they were not asked the same.
+        If fewer than two runs are given, one is not evaluated or kept no scores, they were not asked the same, or the row
+        `noise` is wanted and a network or a store is not there.
     """
     out = Path(out)
     if len({Path(run).resolve() for run in runs}) < max(2, len(runs)):
@@ -72,7 +93,10 @@ def ensemble(runs: Sequence[Path], out: Path, split: str = "test") -> dict[str, 
     questions = first.questions
     rankings = [rank(member.scores) for member in members]
     ranking = rank(scores)
-    result, ridge = _score(first, members, questions, scores, ranking, settings)
+    on_noise = None
+    if noise and "noise" in settings.controls:
+        on_noise = _noise(members, questions, settings, split, progress)
+    result, ridge = _score(first, members, questions, scores, ranking, settings, on_noise)
     result["ensemble"] = _members(members, rankings, ranking, questions, settings)
     result["split"] = first.result["split"]
     result["training_control"] = first.result["training_control"]
@@ -111,8 +135,9 @@ def _score(
     scores: Scores,
     ranking: Ranking,
     settings: EvaluationSettings,
+    on_noise: controls.Control | None,
 ) -> tuple[dict[str, Any], Ranking | None]:
-    """The figures that scores give without networks."""
+    """The figures that scores give."""
     at_words = first.result.get("words") is not None
     answers = Answers(questions, scores, settings, None, True, at_words)
     cluster, over = questions.clusters()
@@ -121,6 +146,7 @@ def _score(
         "schema": first.result["schema"],
         "name": f"ensemble of {len(members)}, {first.result['name']}",
         **{key: first.result[key] for key in kept},
+        "context": first.result.get("context"),
         **headline(answers, ranking),
         "controls": {},
     }
@@ -129,6 +155,8 @@ def _score(
         rows["constant"] = controls.constant(questions)
     if "shuffled" in settings.controls:
         rows["shuffled"] = controls.shuffled(scores, questions, settings.seed)
+    if on_noise is not None:
+        rows["noise"] = on_noise
     ridge = _common_ridge(members)
     if ridge is not None:
         details = next(m.result["controls"]["ridge"] for m in members if "ridge" in m.result["controls"])
@@ -145,6 +173,31 @@ def _score(
     return result, ridge
 
 
+def _noise(
+    members: Sequence[Evaluated], questions: Questions, settings: EvaluationSettings, split: str, progress: bool
+) -> controls.Control:
+    """The same mean of probabilities when every member hears the same noise in place of the brain."""
+    answers = [_scores_on_noise(member, settings, split, progress) for member in members]
+    return controls.Control(rank(mean_probability(answers)), *questions.clusters(fewest=FEWEST_SUBJECTS))
+
+
+def _scores_on_noise(member: Evaluated, settings: EvaluationSettings, split: str, progress: bool) -> Scores:
+    """What the networks of a member say of noise [Q, N]; the noise depends on the window and the seed alone."""
+    if not (member.run / "run.json").is_file():
+        raise NeurodecodeError(f"{member.run}: has no networks to send noise through; give --no-noise to go without")
+    folds = evaluation.open_folds(member.run, read_run(member.run), settings, progress)
+    questions = ask(folds.sources, split)
+    if not np.array_equal(questions.query_identity, member.questions.query_identity):
+        raise NeurodecodeError(
+            f"{member.run}: its store now gives other windows than were evaluated; run neurodecode evaluate again"
+        )
+
+    def on_noise(number: int) -> NetworkDecoder:
+        return replace(folds.network(number), noise=settings.seed)
+
+    return questions.scores(controls.score_all(on_noise, questions, folds.sources, settings, lambda n: None))
+
+
 def _common_ridge(members: Sequence[Evaluated]) -> Ranking | None:
     """Ranking of the ridge, when members that have one agree on it."""
     found = [member.ridge for member in members if member.ridge is not None]
@@ -159,20 +212,16 @@ def _members(
     questions: Questions,
     settings: EvaluationSettings,
 ) -> dict[str, Any]:
-    """Each member's figures, their mean, and the ensemble minus the best of them."""
+    """Each member's figures, their mean, and the ensemble minus their mean and minus the best of them."""
     metric = "top10" if len(questions.candidate_identity) > 20 else "top1"
     each = [retrieval_metrics(r) for r in rankings]
     best = int(np.argmax([metrics[metric]["value"] for metrics in each]))
     labels = [member.run.name for member in members]
-    against = compare(
-        rankings[best],
-        ranking,
-        questions.subjects,
-        questions.unit,
-        metric=metric,
-        repeats=settings.bootstrap,
-        seed=settings.seed,
-    )
+
+    def against(other: Ranked) -> dict[str, Any]:
+        paired = {"metric": metric, "repeats": settings.bootstrap, "seed": settings.seed}
+        return compare(other, ranking, questions.subjects, questions.unit, **paired)
+
     return {
         "members": [
             {
@@ -187,8 +236,26 @@ def _members(
             name: {"value": float(np.mean([m[name]["value"] for m in each])), "chance": each[0][name]["chance"]}
             for name in each[0]
         },
-        "against_best": {"member": labels[best], **against},
+        "against_mean": against(_Mean(rankings)),
+        "against_best": {"member": labels[best], **against(rankings[best])},
     }
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """What a member drawn at random gives for each query, on average."""
+
+    members: Sequence[Ranked]
+
+    def per_query(self) -> dict[str, np.ndarray]:
+        return self._mean([member.per_query() for member in self.members])
+
+    def chance_per_query(self) -> dict[str, np.ndarray]:
+        return self._mean([member.chance_per_query() for member in self.members])
+
+    @staticmethod
+    def _mean(each: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {name: np.mean([figures[name] for figures in each], axis=0) for name in each[0]}
 
 
 def _refuse(first: Evaluated, other: Evaluated) -> None:
@@ -212,6 +279,7 @@ def _refuse(first: Evaluated, other: Evaluated) -> None:
         ("candidates", np.array_equal(a.candidate_identity, b.candidate_identity)),
         ("recordings", first.result["provenance"]["store_sha256s"] == other.result["provenance"]["store_sha256s"]),
         ("splits", _split(first) == _split(other)),
+        ("neighbours (model.context)", first.result.get("context") == other.result.get("context")),
     ):
         if not same:
             raise NeurodecodeError(

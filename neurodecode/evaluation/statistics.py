@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.retrieval import Ranked, Ranking, Scores, refuse_nan, retrieval_metrics, true_columns
+from neurodecode.evaluation.retrieval import Ranked, Scores, refuse_nan, retrieval_metrics, true_columns
 
 LEVEL = 0.95
 CHUNK = 1 << 23  # numbers held at once
@@ -144,8 +144,8 @@ def _shares(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 
 
 def compare(
-    first: Ranking,
-    second: Ranking,
+    first: Ranked,
+    second: Ranked,
     subjects: np.ndarray,
     identities: np.ndarray,
     *,
@@ -167,13 +167,13 @@ def compare(
     NeurodecodeError
         If the two do not rank the same number of queries, or the metric is unknown.
     """
-    if len(first.better) != len(second.better):
-        raise NeurodecodeError(
-            f"compare: {len(first.better)} queries against {len(second.better)}; both runs must answer the same queries"
-        )
     a, b = first.per_query(), second.per_query()
     if metric not in a:
         raise NeurodecodeError(f"compare: no metric {metric}; there are {', '.join(a)}")
+    if len(a[metric]) != len(b[metric]):
+        raise NeurodecodeError(
+            f"compare: {len(a[metric])} queries against {len(b[metric])}; both runs must answer the same queries"
+        )
     difference = b[metric] - a[metric]
     cluster, over = clusters(subjects, identities)
     # differences are averaged: the median of a difference is not the difference of medians

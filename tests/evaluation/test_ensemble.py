@@ -89,6 +89,53 @@ def test_an_ensemble_of_noisy_members_is_better_than_each_and_keeps_the_ridge(ru
     assert [m["label"] for m in result["ensemble"]["members"]] == ["seed-0", "seed-1", "seed-2"]
 
 
+def test_the_gain_over_a_random_member_is_paired_over_windows(run: Path, tmp_path: Path) -> None:
+    members = [with_noise(run, tmp_path / f"seed-{seed}", seed) for seed in range(3)]
+    result = ensemble(members, tmp_path / "all")
+    own, found = result["metrics"]["top10"]["value"], result["ensemble"]["against_mean"]
+    assert found["difference"] == pytest.approx(own - result["ensemble"]["mean"]["top10"]["value"])
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    # the intervals of the members and of the ensemble overlap; that of the pairs is far narrower
+    figure = result["metrics"]["top10"]
+    assert found["high"] - found["low"] < figure["high"] - figure["low"]
+    notes = next(table[3] for table in tables_apart(result) if table[0] == "Members of the ensemble")
+    assert f"top-10 {found['difference']:+.3f}" in notes[1]
+    del result["ensemble"]["against_mean"]  # as files of earlier versions have it
+    assert any("best member" in note for note in tables_apart(result)[0][3])
+
+
+def test_all_members_hear_one_noise_and_are_at_chance_and_a_member_alone_hears_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = toy_folds(noise=12.0)
+    settings = FAST.model_copy(update={"controls": ("noise",)})
+    runs = [toy_run(tmp_path / name, folds, monkeypatch) for name in ("a", "b")]
+    for run in runs:
+        evaluate(run, settings, progress=False)
+    result = ensemble(runs, tmp_path / "both")
+    found = result["controls"]["noise"]["metrics"]["match_mismatch"]
+    assert found["low"] < 0.5 < found["high"]
+    assert result["metrics"]["match_mismatch"]["value"] > 0.8
+    # two equal members: their mean is each of them, so the noise must have been the same, too
+    alone = json.loads((runs[0] / "evaluation" / "test.json").read_text(encoding="utf-8"))
+    for name, figure in alone["controls"]["noise"]["metrics"].items():
+        assert result["controls"]["noise"]["metrics"][name]["value"] == pytest.approx(figure["value"]), name
+    assert "noise" in [row[0] for row in evaluation_table(result)[2]]
+    assert "noise" not in ensemble(runs, tmp_path / "without", noise=False)["controls"]
+
+
+def test_networks_that_are_gone_are_named_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = toy_folds(noise=12.0)
+    settings = FAST.model_copy(update={"controls": ("noise",)})
+    runs = [toy_run(tmp_path / name, folds, monkeypatch) for name in ("a", "b")]
+    for run in runs:
+        evaluate(run, settings, progress=False)
+    (runs[1] / "run.json").unlink()
+    with pytest.raises(NeurodecodeError, match=r"b: has no networks to send noise through; give --no-noise"):
+        ensemble(runs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_its_folder_is_compared_like_a_run_and_its_tables_name_the_members(run: Path, tmp_path: Path) -> None:
     members = [with_noise(run, tmp_path / f"seed-{seed}", seed) for seed in range(2)]
     result = ensemble(members, tmp_path / "both")
