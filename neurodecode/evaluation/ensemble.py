@@ -219,8 +219,8 @@ def _members(
     labels = [member.run.name for member in members]
 
     def against(other: Ranked) -> dict[str, Any]:
-        paired = {"metric": metric, "repeats": settings.bootstrap, "seed": settings.seed}
-        return compare(other, ranking, questions.subjects, questions.unit, **paired)
+        subjects, units, repeats = questions.subjects, questions.unit, settings.bootstrap
+        return compare(other, ranking, subjects, units, metric=metric, repeats=repeats, seed=settings.seed)
 
     return {
         "members": [
