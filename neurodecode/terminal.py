@@ -89,7 +89,7 @@ def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]], list[st
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """The tables of a retrieval, of a classification, or of all classifiers of a pipeline."""
+    """The tables of a retrieval, of a classification, of all classifiers of a pipeline, or of baselines."""
     from neurodecode.evaluation.apart import tables_apart
     from neurodecode.evaluation.summary import subjects_table, summary_table
     from neurodecode.evaluation.tables import evaluation_table
@@ -101,6 +101,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
         print_table(*summary_table(result))
     elif kind == "classification":
         print_table(*classification_table(result))
+    elif kind == "classification-baselines":
+        from neurodecode.evaluation.classification.tables import baselines_table
+
+        print_table(*baselines_table(result))
     else:
         print_table(*evaluation_table(result))
         print_tables(tables_apart(result))

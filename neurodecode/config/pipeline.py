@@ -67,7 +67,10 @@ class PipelineSettings(Settings):
     """A card, or the name of one in datasets/."""
     preprocessing: dict[str, Any] | str
     """Settings, or the name of a preset in configs/preprocessing; likewise below."""
-    training: dict[str, dict[str, Any] | str]
+    channels: dict[str, Any] | str | None = None
+    """Rank the channels first (settings or preset of configs/selection, with the labels and subjects of `common`); runs of
+    codebook stages without `channels` of their own read those that it chose. None: all channels."""
+    training: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
     """Label -> settings or preset in configs/training: one run each. A codebook stage (with the key `task`) may name an
     earlier label in start_from."""
     common: dict[str, Any] = Field(default_factory=dict)
@@ -76,6 +79,8 @@ class PipelineSettings(Settings):
     """Codebook stages that are trained once a subject, on that subject alone: all (true), none, or these labels."""
     seeds: tuple[int, ...] = ()
     """Each classifier is trained once a seed, all from the same pretraining; empty: once, with its own seed."""
+    baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
+    """Label -> settings or preset in configs/baselines: one table of classification methods each, on all channels."""
     evaluation: dict[str, Any] | str = Field(default_factory=dict)
     published: tuple[PublishedFigure, ...] = ()
     published_accuracy: dict[str, PublishedAccuracy] = Field(default_factory=dict)
@@ -83,6 +88,8 @@ class PipelineSettings(Settings):
 
     @model_validator(mode="after")
     def _labels_are_there(self) -> PipelineSettings:
+        if not self.training and not self.baselines:
+            raise ValueError("nothing is trained and no table is made: give training or baselines")
         named = {"each_subject": self.each_subject if isinstance(self.each_subject, tuple) else ()}
         named["published_accuracy"] = tuple(self.published_accuracy)
         for key, labels in named.items():

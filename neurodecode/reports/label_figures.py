@@ -49,9 +49,11 @@ def metric_curves(folds: Mapping[str, Mapping[str, np.ndarray]], columns: Sequen
 
 
 def subject_dots(
-    values: Mapping[str, Mapping[str, Mapping[str, Any]]], published: Mapping[str, Mapping[str, float]]
+    values: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    published: Mapping[str, Mapping[str, float]],
+    figure_name: str = "accuracy",
 ) -> str:
-    """Accuracy of each subject: a dot a label with its interval, a ring where it was published, chance as a line.
+    """A figure of each subject: a dot a label with its interval, a ring where it was published, chance as a line.
 
     Parameters
     ----------
@@ -59,6 +61,8 @@ def subject_dots(
         Label -> subject -> {"value", "chance", and "low", "high" where known}.
     published
         Label -> subject -> share.
+    figure_name
+        What the figure is called.
     """
     subjects = list(dict.fromkeys(subject for rows in values.values() for subject in rows))
 
@@ -85,10 +89,10 @@ def subject_dots(
         axes.set_xlim(-0.6, max(len(subjects) - 0.4, 1.6))
         axes.set_ylim(bottom=0)
         axes.set_xlabel("subject")
-        axes.set_ylabel("accuracy")
+        axes.set_ylabel(figure_name)
         axes.legend(fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0))
 
-    return draw(WIDTH, 3.4, plot, "accuracy of each subject")
+    return draw(WIDTH, 3.4, plot, f"{figure_name} of each subject")
 
 
 def confusion_matrix(share: np.ndarray, labels: Sequence[str]) -> str:

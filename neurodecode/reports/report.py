@@ -20,6 +20,7 @@ from neurodecode.evaluation.summary import read_summary
 from neurodecode.evaluation.tables import evaluation_table, word_table
 from neurodecode.files import read_json, write_text
 from neurodecode.reports import codebook, figures
+from neurodecode.reports.baselines import baselines_content
 from neurodecode.reports.topography import sensor_maps
 from neurodecode.training.load import load_fold, load_layouts
 from neurodecode.training.run_folder import is_codebook, read_run, run_settings
@@ -49,7 +50,8 @@ def write_report(run: Path) -> Path:
     Parameters
     ----------
     run
-        Folder of a run, best after `neurodecode evaluate`; or that of a pipeline, which holds summary.json.
+        Folder of a run, best after `neurodecode evaluate`; that of a pipeline, which holds summary.json; or that of a table of
+        baselines.
 
     Returns
     -------
@@ -64,6 +66,8 @@ def write_report(run: Path) -> Path:
     run = Path(run)
     if (run / "summary.json").is_file() and not (run / "run.json").is_file():
         content, template = codebook.summary_content(run, read_summary(run)), "summary.html.j2"
+    elif (run / "baselines.json").is_file():
+        content, template = baselines_content(run), "baselines.html.j2"
     elif is_codebook(run):
         info = read_run(run)
         content = codebook.run_content(run, info) | {"settings_rows": _flat(info["settings"])}

@@ -339,7 +339,9 @@ def _claim(out: Path) -> None:
         raise SettingsError(f"{out}: is a file; give a folder")
     strange = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
     strange = [
-        name for name in strange if name not in ("answers", "work", "baselines.json") and not name.startswith(".")
+        name
+        for name in strange
+        if name not in ("answers", "work", "baselines.json", "report.html") and not name.startswith(".")
     ]
     if strange:
         raise SettingsError(f"{out}: holds {strange[0]}, so it is no folder of baselines; give an empty one")
