@@ -13,7 +13,7 @@ from neurodecode.config.codebook import (
 from neurodecode.config.codebook_training import CodebookTrainingSettings, CodebookTrainSettings, load_training
 from neurodecode.config.evaluation import EvaluationSettings
 from neurodecode.config.features import FeatureSettings
-from neurodecode.config.models import ModelSettings, SpeechSettings
+from neurodecode.config.models import ContextSettings, ModelSettings, SpeechSettings
 from neurodecode.config.pipeline import CohortCard, PipelineSettings, PublishedFigure
 from neurodecode.config.preprocessing import PreprocessingSettings
 from neurodecode.config.segments import (
@@ -34,6 +34,7 @@ __all__ = [
     "CodebookTrainSettings",
     "CodebookTrainingSettings",
     "CohortCard",
+    "ContextSettings",
     "EvaluationSettings",
     "FeatureSettings",
     "MaskedEncoderSettings",

@@ -89,14 +89,16 @@ class EvaluationSettings(Settings):
     """Redrawn pairings behind the p-value, whose smallest value is 1 / (this + 1)."""
     seed: int = 0
     """Seed of noise, permutations and resamples."""
-    controls: tuple[Literal["noise", "shuffled", "constant", "ridge", "ridge-shifted"], ...] = (
+    controls: tuple[Literal["noise", "shuffled", "constant", "ridge", "ridge-shifted", "context"], ...] = (
         "noise",
         "shuffled",
         "constant",
         "ridge",
         "ridge-shifted",
+        "context",
     )
-    """Rows beside the model; leave one out only to save time. ridge-shifted brings ridge with it."""
+    """Rows beside the model; leave one out only to save time. ridge-shifted brings ridge with it. context: the rows alone
+    and strangers, for networks with model.context only."""
     ridge: RidgeSettings = RidgeSettings()
     pool: PoolSettings = PoolSettings()
     """Further candidate pools; none by default."""

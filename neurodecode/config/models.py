@@ -11,6 +11,45 @@ from neurodecode.config.base import Settings
 MOST_FREQUENCIES_3D = 12  # an axis: 2 x 12^3 = 3456 basis functions
 
 
+class ContextSettings(Settings):
+    """A transformer over what the convolutions say about neighbouring windows (beyond the paper; off)."""
+
+    windows: int = Field(1, ge=1)
+    """Windows that are seen together, odd: the one that is asked about and as many on each side; 1 is off."""
+    step: PositiveFloat = 1.0
+    """Seconds between the beginnings of neighbours. They are taken from the training anchors, the nearest to each place."""
+    layers: int = Field(1, ge=0)
+    """Blocks of the transformer; 0 is off."""
+    width: PositiveInt = 64
+    """Numbers of a token."""
+    heads: PositiveInt = 4
+    """Attention heads; they share the width equally."""
+    pieces: PositiveInt = 4
+    """Tokens a window: means of so many equal stretches of it."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Inside the transformer."""
+    alone: float = Field(0.2, ge=0, lt=1)
+    """Share of training windows that are shown without their neighbours, so that a window alone can be answered, too."""
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to build."""
+        return self.windows > 1 and self.layers > 0
+
+    @field_validator("windows")
+    @classmethod
+    def _middle(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd, for example 5: the window that is asked about stands in the middle")
+        return value
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ContextSettings:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of 2 x heads, {2 * self.heads}")
+        return self
+
+
 class ModelSettings(Settings):
     """The contrastive network (Défossez et al. 2023); the defaults are the paper's final configuration."""
 
@@ -62,6 +101,8 @@ class ModelSettings(Settings):
     """Dropout inside the convolution stack (paper: none)."""
     head: bool = True
     """Two final 1x1 convolutions (section 4.5); without it, one."""
+    context: ContextSettings = ContextSettings()
+    """Neighbouring windows of the same block."""
 
     @field_validator("kernel")
     @classmethod

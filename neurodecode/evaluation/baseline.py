@@ -65,7 +65,8 @@ class RidgeBaseline:
         return standardised(bin_average(target, self.step), self.feature_scale)
 
     def estimate(self, batch: Batch) -> Tensor:
-        """Predicted features [B, F, K]."""
+        """Predicted features [B, F, K]; the ridge sees each window alone, also where a network sees its neighbours."""
+        batch = batch.alone()
         subjects = batch.subject.tolist()
         parts: dict[int, Tensor] = {}
         out: Tensor | None = None

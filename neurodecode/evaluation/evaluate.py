@@ -24,6 +24,7 @@ import torch
 from neurodecode.config import EvaluationSettings, TrainSettings
 from neurodecode.errors import SettingsError
 from neurodecode.evaluation import controls
+from neurodecode.evaluation.context import against_alone, context_controls, shown
 from neurodecode.evaluation.pools import refuse_larger
 from neurodecode.evaluation.questions import Questions, ask
 from neurodecode.evaluation.ranks import ranks_path, write_ranks, write_scores
@@ -149,6 +150,7 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar
         "scope": "within-subject" if questions.seen else "across-subject",
         "folds": [source.index.fold_name for source in sources],
         "window_seconds": round(window.tmax - window.tmin, 4),
+        "context": shown(questions, sources),
         "score": "correlation" if correlation else "siglip" if hasattr(networks(0).model, "siglip") else "clip",
         **headline(answers, ranking),
         "controls": {},
@@ -161,6 +163,8 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar
         rows["shuffled"] = controls.shuffled(scores, questions, settings.seed)
     if "noise" in wanted:
         rows["noise"] = _noise(networks, questions, sources, settings, bar)
+    if "context" in wanted:
+        rows |= context_controls(networks, questions, sources, settings, bar)
     if "ridge" in wanted or "ridge-shifted" in wanted:
         ridge = controls.ridge(questions, sources, settings, split, bar.stage("ridge", len(questions)))
         answers.ridge = ridge.scores
@@ -178,6 +182,8 @@ def score_folds(folds: Folds, settings: EvaluationSettings, split: str, bar: Bar
     beside_it = rows["ridge"].ranking if ridge is not None else None
     if beside_it is not None:
         result["against_ridge"] = against_ridge(beside_it, ranking, answers)
+    if "alone" in rows:
+        result["against_alone"] = against_alone(rows["alone"].ranking, ranking, questions, settings)
     result |= further(answers, ranking, beside_it)
     result["rank_histogram"] = histogram(ranking)
     result["examples"] = examples(scores, ranking, settings.examples)

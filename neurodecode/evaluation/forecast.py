@@ -101,7 +101,7 @@ def forecast(
     device = torch.device(_accelerator(settings))
     features = compute_features(opened, training.features, progress, index.borders)
     whole = [index.fold(name) for name in index.folds]
-    first = BatchSource(whole[0], features, None, device)
+    first = BatchSource(whole[0], features, None, device, training.model.context)
     questions = ask([_source(first, fold) for fold in whole], "test")
     parts = _parts(whole, settings)
     decoders = ["ridge", "network"] if settings.network else ["ridge"]

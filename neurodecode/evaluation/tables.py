@@ -19,7 +19,7 @@ COLUMNS = {
 }
 WORD_COLUMNS = {f"{kind}top{k}": f"{kind.replace('_', ' ')}top-{k}" for kind in ("", "balanced_") for k in (1, 5, 10)}
 SURE = 1.5  # a control must be above chance by so many half intervals before the table warns: 1 run in 600 by accident
-ROWS = ("ridge", "ridge-shifted", "noise", "shuffled", "constant")
+ROWS = ("alone", "strangers", "ridge", "ridge-shifted", "noise", "shuffled", "constant")
 
 
 def evaluation_table(result: dict[str, Any]) -> tuple[str, list[str], list[list[str]], list[str]]:
@@ -74,9 +74,11 @@ def cell(metric: str, figure: dict[str, float | None]) -> str:
 
 def _title(result: dict[str, Any]) -> str:
     data = "SIMULATED data" if result["simulated"] else "recorded data"
+    context = result.get("context")
+    around = "" if not context else f" (with {context['neighbours']:.3g} neighbours within {context['reach']:.3g} s)"
     return (
         f"{result['name']}: {result['split']['name']} split, {data}, {result['scope']}, {result['n_queries']} windows "
-        f"of {result['window_seconds']:.3g} s, {result['n_candidates']} candidates"
+        f"of {result['window_seconds']:.3g} s{around}, {result['n_candidates']} candidates"
     )
 
 

@@ -18,7 +18,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from neurodecode.config import ContextSettings
 from neurodecode.errors import SettingsError
+from neurodecode.models.context import ContextEncoder
 from neurodecode.models.layers.convolution import ACTIVATIONS, ConvolutionStack
 from neurodecode.models.layers.session_layer import SessionLayer, Sessions
 from neurodecode.models.layers.spatial_attention import SpatialAttention
@@ -96,6 +98,7 @@ class Aligner(nn.Module):
         activation: str = "gelu",
         dropout: float = 0.0,
         head: bool = True,
+        context: ContextSettings | None = None,
     ) -> None:
         super().__init__()
         self.n_chans, self.n_outputs, self.n_times, self.sfreq = n_chans, n_outputs, n_times, sfreq
@@ -147,10 +150,16 @@ class Aligner(nn.Module):
             dropout=dropout,
         )
         self.head = _head(hidden, n_outputs, activation) if head else nn.Conv1d(hidden, n_outputs, 1)
+        # last, so that every other weight starts as it would without
+        self.context = ContextEncoder(hidden, context) if context is not None and context.on else None
         self._cache: tuple[tuple[Any, ...], Folded] | None = None
 
     def forward(
-        self, x: torch.Tensor, subject: torch.Tensor | None = None, layout: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        subject: torch.Tensor | None = None,
+        layout: torch.Tensor | None = None,
+        context: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Estimate features.
 
@@ -162,11 +171,14 @@ class Aligner(nn.Module):
             [B] indices; -1, or None for all, is someone unseen and gets the mean of the subjects' parameters.
         layout
             [B] indices of recordings; None is allowed when there is one layout.
+        context
+            [Q, K]: for each of the first Q windows its neighbours among all of them, as in `segments.batches.Batch`; only
+            for a network with context, which sees every window alone when there is none.
 
         Returns
         -------
         torch.Tensor
-            [B, F, T].
+            [B, F, T], or [Q, F, T] with context.
         """
         if x.shape[1] != self.n_chans:
             raise ValueError(f"the signal has {x.shape[1]} channels, the network was built for {self.n_chans}")
@@ -178,7 +190,12 @@ class Aligner(nn.Module):
         y = self._front_folded(x, subject, layout) if folded else self.front(x, subject, layout)  # [B, D, T]
         if self.subject_embedding is not None:
             y = self.subject_embedding(y, subject)
-        return self.head(self.encoder(y))
+        y = self.encoder(y)
+        if self.context is not None:
+            y = self.context(y, context)
+        elif context is not None:
+            raise ValueError("neighbours were given, and the network has no model.context")
+        return self.head(y)
 
     def front(self, x: torch.Tensor, subject: torch.Tensor | None, layout: torch.Tensor | None) -> torch.Tensor:
         """The linear part, step by step: attention, 1x1 convolution, subject matrix; [B, C, T] -> [B, D, T]."""
@@ -280,10 +297,14 @@ class AlignerClassifier(Aligner):
     """
 
     def forward(
-        self, x: torch.Tensor, subject: torch.Tensor | None = None, layout: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        subject: torch.Tensor | None = None,
+        layout: torch.Tensor | None = None,
+        context: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """[B, C, T] -> [B, n_outputs]."""
-        return super().forward(x, subject, layout).mean(-1)
+        return super().forward(x, subject, layout, context).mean(-1)
 
 
 def _head(hidden: int, n_outputs: int, activation: str) -> nn.Sequential:

@@ -56,7 +56,7 @@ def build_model(
     SettingsError
         If a recording has no sensor with a position that the attention could read.
     """
-    arguments = settings.model_dump(exclude={"kind", "positions", "session_unit"})
+    arguments = settings.model_dump(exclude={"kind", "positions", "session_unit", "context"})
     positions = valid = good = None
     if layouts is not None and settings.spatial_attention:
         positions, valid = layouts.positions, layouts.placed
@@ -74,6 +74,7 @@ def build_model(
         valid=valid,
         good=good,
         session_table=sessions,
+        context=settings.context,
         **arguments,
     )
 

@@ -1,11 +1,13 @@
 """Batches: windows gathered from the memory map by index arithmetic, then scaled as tensors.
 
 In: a WindowIndex, stored signals, stimulus features. Out: Batch (brain signal, feature target, subject, layout,
-identity). The order of work is the paper's (section 3.5): window, baseline, scale, clamp, shift.
+identity). The order of work is the paper's (section 3.5): window, baseline, scale, clamp, shift. With neighbours, the
+windows that are asked about come first, and those that are only looked at after them, each once however many share it.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from neurodecode.config import ContextSettings
 from neurodecode.segments.layouts import Layouts, build_layouts
+from neurodecode.segments.neighbours import NONE, find_neighbours
 from neurodecode.segments.scaling import Scalers
 from neurodecode.segments.windows import WindowIndex
 
@@ -37,6 +41,10 @@ class Batch:
         [B] int64: row of the index.
     identity
         [B] int64: equal numbers are the same stimulus content.
+    context
+        [B, K] int64: for each window that is asked about, the rows of `signal` that hold its neighbours in the order of
+        time, itself in the middle, -1 where there is none. `signal`, `subject`, `layout` and `window` then hold M >= B
+        windows, the first B of which are asked about. None: every window stands for itself.
     """
 
     signal: torch.Tensor
@@ -45,14 +53,23 @@ class Batch:
     layout: torch.Tensor
     window: torch.Tensor
     identity: torch.Tensor
+    context: torch.Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.window)
+        return len(self.identity)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {name: value.to(device, non_blocking=True) for name, value in held.items() if value is not None}
         return replace(self, **moved)
+
+    def alone(self) -> Batch:
+        """The same batch without neighbours."""
+        if self.context is None:
+            return self
+        kept = {name: getattr(self, name)[: len(self)] for name in ("signal", "subject", "layout", "window")}
+        return replace(self, context=None, **kept)
 
 
 class BatchSource:
@@ -68,8 +85,8 @@ class BatchSource:
         Fitted on the training windows of this fold; None gives unscaled windows (for fitting them).
     device
         Where the work is done. On anything but `cpu` all signals and features are copied there once.
-    columns
-        How channels are lined up, see `build_layouts`.
+    context
+        Whether, and at what distances, windows come with their neighbours; None: alone.
     """
 
     def __init__(
@@ -78,9 +95,12 @@ class BatchSource:
         features: FeatureStore,
         scalers: Scalers | None = None,
         device: torch.device | str = "cpu",
+        context: ContextSettings | None = None,
     ) -> None:
         self.index = index
         self.scalers = scalers
+        self.context = context if context is not None and context.on else None
+        self._neighbours: tuple[WindowIndex, np.ndarray] | None = None
         self.device = torch.device(device)
         tables = [r.channels for r in index.recordings]
         self.layouts: Layouts = build_layouts(tables, index.settings.columns, "segments")
@@ -102,6 +122,29 @@ class BatchSource:
     def n_times(self) -> int:
         """Samples of a batch, after the shift is cut."""
         return self.index.n_times - self.index.shift
+
+    @property
+    def neighbours(self) -> np.ndarray:
+        """Rows of the neighbours of each row of the index, see `find_neighbours`; found once for an index."""
+        assert self.context is not None
+        if self._neighbours is None or self._neighbours[0] is not self.index:
+            self._neighbours = (self.index, find_neighbours(self.index, self.context))
+        return self._neighbours[1]
+
+    def without_context(self) -> BatchSource:
+        """The same windows, each alone."""
+        source = copy.copy(self)
+        source.context = None
+        return source
+
+    def with_strangers(self, rows: np.ndarray, others: np.ndarray) -> BatchSource:
+        """The same windows, but row k of `rows` comes with the neighbours of row k of `others`."""
+        source = copy.copy(self)
+        changed = self.neighbours.copy()
+        changed[rows] = self.neighbours[others]
+        changed[rows, changed.shape[1] // 2] = rows
+        source._neighbours = (self.index, changed)
+        return source
 
     def _load_features(self, features: FeatureStore) -> None:
         """All stimuli that are used, end to end in one tensor, so that a gather is index arithmetic."""
@@ -199,20 +242,25 @@ class BatchSource:
         """Scaled batch of some rows of the index."""
         rows = np.asarray(rows, dtype=np.int64)
         shift, n = self.index.shift, self.index.n_times
-        signal = self.baselined(rows)
+        shown, context = rows, None
+        if self.context is not None:
+            shown, places = with_neighbours(rows, self.neighbours)
+            context = torch.as_tensor(places, device=self.device)
+        signal = self.baselined(shown)
         target = self.target(rows, (0, n - shift))
-        layout = torch.as_tensor(self._recording[rows], dtype=torch.long)
+        layout = torch.as_tensor(self._recording[shown], dtype=torch.long)
         if self.scalers is not None:
             signal = self.scalers.scale_signal(signal, layout)
             target = self.scalers.scale_target(target)
-        cpu_rows = torch.as_tensor(rows)
+        windows = torch.as_tensor(shown)
         return Batch(
             signal=signal[:, :, shift:],
             target=target,
-            subject=self._subject[cpu_rows].to(self.device),
+            subject=self._subject[windows].to(self.device),
             layout=layout.to(self.device),
-            window=cpu_rows.to(self.device),
-            identity=self._identity[cpu_rows].to(self.device),
+            window=windows.to(self.device),
+            identity=self._identity[torch.as_tensor(rows)].to(self.device),
+            context=context,
         )
 
     def fit_scalers(self, seed: int = 1234) -> Scalers:
@@ -226,6 +274,31 @@ class BatchSource:
         """Batches of rows in order, or in the order that `shuffle_seed` gives; at most `limit` batches."""
         for chosen in batch_rows(rows, batch_size, shuffle_seed)[:limit]:
             yield self[chosen]
+
+
+def with_neighbours(rows: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows to show, and where among them each asked one finds its neighbours.
+
+    Parameters
+    ----------
+    rows
+        [B] rows that are asked about.
+    neighbours
+        [rows of the index, K], NONE where there is none.
+
+    Returns
+    -------
+    shown, places
+        [M] rows, the first B of which are `rows`; and [B, K] numbers of `shown`, NONE where there is none.
+    """
+    wanted = neighbours[rows].copy()  # [B, K]
+    wanted[:, wanted.shape[1] // 2] = NONE  # itself, which may be asked about twice
+    shown = np.concatenate([rows, np.setdiff1d(wanted[wanted != NONE], rows)])
+    order = np.argsort(shown, kind="stable")
+    places = order[np.searchsorted(shown[order], wanted).clip(max=len(shown) - 1)]
+    places[wanted == NONE] = NONE
+    places[:, wanted.shape[1] // 2] = np.arange(len(rows))
+    return shown, places
 
 
 def batch_rows(rows: np.ndarray, batch_size: int, shuffle_seed: int | None = None) -> list[np.ndarray]:

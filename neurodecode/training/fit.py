@@ -32,6 +32,7 @@ from neurodecode.models.layers.session_layer import Sessions
 from neurodecode.objectives.siglip import with_siglip
 from neurodecode.segments.audit import audit_features
 from neurodecode.segments.batches import BatchSource
+from neurodecode.segments.neighbours import audit_neighbours, find_neighbours
 from neurodecode.segments.windows import WindowIndex, build_windows
 from neurodecode.stimuli.features import FeatureStore, compute_features
 from neurodecode.store.store import Store
@@ -103,7 +104,8 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
     features = compute_features(opened, settings.features, progress, index.borders)
     _warn_about_batches(settings, index)
     device = data_device(settings, accelerator, index)
-    first = BatchSource(within_minutes(index.fold(index.folds[0]), settings.minutes), features, None, device)
+    context = settings.model.context
+    first = BatchSource(within_minutes(index.fold(index.folds[0]), settings.minutes), features, None, device, context)
     if info is None:
         info = _describe(settings, opened, index, features, first)
         if _first_process():
@@ -114,7 +116,7 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
             continue
         source = first
         if name != index.folds[0]:
-            source = BatchSource(within_minutes(index.fold(name), settings.minutes), features, None, device)
+            source = BatchSource(within_minutes(index.fold(name), settings.minutes), features, None, device, context)
         start = None if settings.start_from is None else Start(settings, name)
         source.scalers = source.fit_scalers() if start is None else start.scalers(source.fit_scalers())
         data = _prepare(settings, source, folder)
@@ -341,9 +343,12 @@ def _describe(
     settings: TrainSettings, store: Store, index: WindowIndex, features: FeatureStore, source: BatchSource
 ) -> dict[str, Any]:
     """The content of `run.json` before training."""
-    summaries = {name: within_minutes(index.fold(name), settings.minutes).summary() for name in index.folds}
-    for summary in summaries.values():
+    chosen = {name: within_minutes(index.fold(name), settings.minutes) for name in index.folds}
+    summaries = {name: fold.summary() for name, fold in chosen.items()}
+    for name, summary in summaries.items():
         summary["audit"] |= audit_features(index, features)
+        if settings.model.context.on:
+            summary["audit"] |= audit_neighbours(chosen[name], find_neighbours(chosen[name], settings.model.context))
     split = dict(summaries[index.folds[0]])
     if len(summaries) > 1:
         # each window is tested once over all folds; the other counts are sums over folds as well

@@ -7,7 +7,7 @@ estimate(model, source[source.index.rows("test")[:32]])      # [32, F, T]
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,8 @@ def load_source(
             f"{run / fold}: the store {opened.path} gives other windows now than when this run was trained; train again"
         )
     features = compute_features(opened, settings.features, progress, index.borders)
-    return BatchSource(index, features, Scalers.load(run / fold / "scalers.npz"), device)
+    scalers = Scalers.load(run / fold / "scalers.npz")
+    return BatchSource(index, features, scalers, device, settings.model.context)
 
 
 @torch.inference_mode()
@@ -168,10 +169,15 @@ def estimate(model: nn.Module, batch: Batch, settings: TrainSettings | None = No
     A network trained on the noise control is asked about noise too, when `settings` are given.
     """
     batch = batch.to(next(model.parameters()).device)
-    signal = batch.signal
     if settings is not None and settings.training.control == "noise":
-        signal = noise_like(batch, settings.seed)
-    return model(signal, batch.subject, batch.layout).float()
+        batch = replace(batch, signal=noise_like(batch, settings.seed))
+    return answer(model, batch).float()
+
+
+def answer(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """The network's estimate [B, F, T] for the windows that a batch asks about."""
+    given = (batch.signal, batch.subject, batch.layout)
+    return model(*given) if batch.context is None else model(*given, batch.context)
 
 
 def _finished_fold(run: Path, info: dict[str, Any], fold: str) -> Path:

@@ -19,6 +19,7 @@ from neurodecode.objectives.regression import RegressionLoss
 from neurodecode.objectives.siglip import contrastive_scores, siglip_loss
 from neurodecode.segments.batches import Batch
 from neurodecode.training.augment import augment
+from neurodecode.training.load import answer
 
 
 class AlignerTask(L.LightningModule):
@@ -27,7 +28,8 @@ class AlignerTask(L.LightningModule):
     Parameters
     ----------
     model
-        (signal [B, C, T], subject [B], layout [B]) -> estimate [B, F, T]; a network for speech inside it is trained too.
+        (signal [B, C, T], subject [B], layout [B]) -> estimate [B, F, T], with the places of neighbours as a fourth argument
+        if batches have them; a network for speech inside it is trained too.
     settings
         Objective and training.
     """
@@ -47,7 +49,7 @@ class AlignerTask(L.LightningModule):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """[B, F, T]."""
-        return self.model(batch.signal, batch.subject, batch.layout)
+        return answer(self.model, batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch."""
