@@ -26,6 +26,8 @@ from neurodecode.training.load import load_fold, load_layouts
 from neurodecode.training.run_folder import is_codebook, read_run, run_settings
 
 LABELS = {
+    "alone": "without its neighbours",
+    "strangers": "with another window's neighbours",
     "ridge": "ridge",
     "ridge-shifted": "ridge, shifted in time",
     "noise": "noise in place of brain",
@@ -36,6 +38,8 @@ COLOURS = {"ridge": figures.LINEAR, "ridge-shifted": figures.CONTROL}
 MEANINGS = {
     "decoder": "The trained network on single windows.",
     "pooled": "Scores of all windows that heard the same segment, averaged first.",
+    "alone": "The same network (model.context), each window by itself.",
+    "strangers": "The same network, each window with the neighbours of another window of its subject.",
     "ridge": "A linear backward model with lags, per subject, its penalty chosen inside the training data.",
     "ridge-shifted": "The same model trained on features shifted in time: must fall to chance.",
     "noise": "The network given Gaussian noise: must be at chance.",
