@@ -21,6 +21,7 @@ from neurodecode.config.codebook import (
     TokenizerSettings,
 )
 from neurodecode.config.labels import LabelSettings
+from neurodecode.config.levels import LevelSettings
 from neurodecode.config.training import TrainingSettings, TrainSettings
 from neurodecode.resources import find_yaml
 
@@ -87,6 +88,8 @@ class CodebookTrainSettings(Settings):
     labels: LabelSettings = LabelSettings()
     """Windows and their split. The first two stages read no label (vocabulary and unknown do not matter to them), but keep
     to the sides: test windows are never seen."""
+    levels: LevelSettings | None = None
+    """classify only: labels below the word, each with a head of its own; none: words alone."""
     stride: PositiveFloat | None = None
     """tokenizer and masked only: windows start every so many seconds of each whole recording, which then stands on its
     run's side, or trains where no event tells (published: 4 s); none: windows stand around the events."""
@@ -125,6 +128,10 @@ class CodebookTrainSettings(Settings):
             raise ValueError(f"shift is {self.shift}: only task classify moves its windows, set it to 0")
         if self.shift >= self.labels.window.tmax - self.labels.window.tmin:
             raise ValueError(f"shift is {self.shift} s: it must be shorter than labels.window")
+        if self.levels is not None and self.task != "classify":
+            raise ValueError("levels belong to task classify: set levels to null")
+        if self.levels is not None and isinstance(self.model, ClassifierSettings) and self.model.output != "logits":
+            raise ValueError(f"model.output is {self.model.output}: levels need logits")
         if self.stride is not None and self.task == "classify":
             raise ValueError(
                 f"stride is {self.stride}: windows that are classified stand around events, set it to null"

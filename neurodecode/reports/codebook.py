@@ -20,6 +20,7 @@ from neurodecode.evaluation.summary import BASELINES, comparison_lines, subjects
 from neurodecode.files import read_json
 from neurodecode.reports import label_figures
 from neurodecode.training.classification import FIGURES, read_classification
+from neurodecode.training.level_scores import level_rows
 
 QUESTIONS = {
     "tokenizer": "How much of the signal survives a table of codes?",
@@ -57,6 +58,7 @@ def run_content(run: Path, info: dict[str, Any]) -> dict[str, Any]:
         "table": None,
         "subjects": None,
         "confusion": None,
+        "levels": None,
     }
     if task == "classify" and info["finished"] and (run / "evaluation" / "test.json").is_file():
         content |= _classification(run)
@@ -159,7 +161,8 @@ def _classification(run: Path) -> dict[str, Any]:
     beside = run / "evaluation" / BASELINES
     result |= {"baselines": read_json(beside)["baselines"]} if beside.is_file() else {}
     title, columns, rows, notes = beside_table(result)
-    rows = [row for row in rows if not row[0].startswith("accuracy of ")]  # each subject has a table of its own
+    # subjects and levels have tables of their own
+    rows = [row for row in rows if row[0] in FIGURES.values()]
     cards = []
     for key in ("accuracy", "top5", "balanced_accuracy"):
         figure = result["metrics"][key]
@@ -170,6 +173,8 @@ def _classification(run: Path) -> dict[str, Any]:
         "table": {"title": title, "columns": columns, "rows": rows, "notes": notes},
         "confusion": _confusion(run),
     }
+    if "levels" in result:
+        content["levels"] = {"columns": list(FIGURES.values()), "rows": level_rows(result["levels"], tuple(FIGURES))}
     if len(result["subjects"]) > 1:
         shown = [key for key in FIGURES if key in result["subjects"][0]["metrics"]]
         table = [

@@ -86,7 +86,7 @@ class FoldLevels:
         return {
             "levels": {name: list(vocabulary) for name, vocabulary in zip(self.names, self.vocabularies)},
             "candidates": list(self.candidates),
-            "words": {word: list(values) for word, values in sorted(self.values.items())},
+            "words": {word: list(values) for word, values in self.values.items()},
         }
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,11 @@ from neurodecode.files import plain, read_json, write_json
 from neurodecode.segments.labels import LabelIndex
 from neurodecode.store.store import Store
 from neurodecode.training import run_folder
+from neurodecode.training.judging import figures, judge, named
+from neurodecode.training.level_scores import LevelAnswerTable, judge_levels, level_lines, level_notes, level_result
+
+if TYPE_CHECKING:
+    from neurodecode.training.codebook_data import SubjectSource
 
 SCHEMA = 1
 BATCH = 64  # windows asked at a time
@@ -49,7 +54,8 @@ def score(run: Path, store: Store, index: LabelIndex, device: torch.device | str
         The content of RUN/evaluation/test.json.
     """
     info = run_folder.read_run(run)
-    answers = pd.concat([_ask(run, info, name, index, device) for name in info["folds"]], ignore_index=True)
+    asked = [_ask(run, info, name, index, device) for name in info["folds"]]
+    answers = pd.concat([words for words, _ in asked], ignore_index=True)
     result = {
         "schema": SCHEMA,
         "kind": "classification",
@@ -71,110 +77,60 @@ def score(run: Path, store: Store, index: LabelIndex, device: torch.device | str
             "versions": run_folder.versions(),
         },
     }
-    result = plain(result)
     folder = run / "evaluation"
     folder.mkdir(exist_ok=True)
+    below = [levels for _, levels in asked if levels is not None]
+    if below:
+        how = info["settings"]["levels"]["word"]
+        result["levels"] = level_result(folder, below, answers, how, index.labels.split.held_out)
+    result = plain(result)
     run_folder.write_windows(folder / "test_answers.csv.gz", answers)
     write_json(folder / "test.json", result)
     return result
 
 
 @torch.inference_mode()
-def _ask(run: Path, info: dict[str, Any], name: str, index: LabelIndex, device: torch.device | str) -> pd.DataFrame:
-    """One row a test window of a fold; see `judge`."""
+def _ask(
+    run: Path, info: dict[str, Any], name: str, index: LabelIndex, device: torch.device | str
+) -> tuple[pd.DataFrame, LevelAnswerTable | None]:
+    """One row a test window of a fold, see `judge`; and its answers below the word, if there are."""
     from neurodecode.training.codebook_stages import load_stage, load_windows
+    from neurodecode.training.levels import read_levels
 
-    model, _ = load_stage(run, name, device)
+    model, settings = load_stage(run, name, device)
     data = load_windows(run, name, index, device)
     fold = data.source.index
     assert isinstance(fold, LabelIndex)
-    rows = fold.rows("test")
-    logits = []
+    words, below = _logits(model, data, fold.rows("test"))
+    table, train = fold.table.iloc[fold.rows("test")], fold.table.iloc[fold.rows("train")]
+    levels = read_levels(run / name)
+    vocabulary = fold.vocabulary if levels is None else list(levels.candidates)
+    composed = settings.levels is not None and settings.levels.word == "compose"
+    identity = table["identity"].to_numpy()
+    if composed:  # words that only test have a number here, which no training window gives them
+        places = {word: vocabulary.index(word) for word in fold.labels.split.held_out}
+        identity = np.array([places.get(word, number) for word, number in zip(table["label"], identity)])
+    own = [train["identity"][train["subject"] == s].to_numpy() for s in range(len(fold.subjects))]
+    counts = np.stack([np.bincount(labels, minlength=len(vocabulary)) for labels in own])  # [S, K]
+    judged = judge(words, identity, counts[table["subject"]])
+    found = named(fold, table, table["label"].to_numpy(), judged, vocabulary)
+    return found, None if levels is None else judge_levels(fold, levels, words, below, composed)
+
+
+def _logits(model: Any, data: SubjectSource, rows: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Of words [n, K], and of each level [n, K_l], none of them without levels."""
+    words: list[torch.Tensor] = []
+    below: list[list[torch.Tensor]] = []
     for first in range(0, len(rows), BATCH):
         batch = data[rows[first : first + BATCH]]
-        logits.append(model(batch.signal, batch.subject if len(data.channels) > 1 else None).float().cpu())
-    table = fold.table.iloc[rows]
-    train = fold.table.iloc[fold.rows("train")]
-    own = [train["identity"][train["subject"] == s].to_numpy() for s in range(len(fold.subjects))]
-    counts = np.stack([np.bincount(labels, minlength=len(fold.vocabulary)) for labels in own])  # [S, K]
-    judged = judge(torch.cat(logits), table["identity"].to_numpy(), counts[table["subject"]])
-    vocabulary = np.array(fold.vocabulary, object)
-    return pd.DataFrame(
-        {
-            "fold": name,
-            "recording": [fold.recordings[i].name for i in table["recording"]],
-            "start": table["start"].to_numpy(),
-            "subject": [fold.subjects[i] for i in table["subject"]],
-            "label": table["label"].to_numpy(),
-            "answer": vocabulary[judged.pop("answer")],
-            "majority_answer": vocabulary[judged.pop("majority_answer")],
-            "classes": len(vocabulary),
-            **judged,
-        }
-    )
-
-
-def judge(logits: torch.Tensor, identity: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """What each answer is worth, beside that of the training labels' frequencies.
-
-    Parameters
-    ----------
-    logits
-        [n, K].
-    identity
-        [n], -1 for a label that training lacks: always wrong, and without a cross-entropy.
-    counts
-        [n, K]: how often training windows of the window's subject have each label.
-
-    Returns
-    -------
-    dict
-        [n] each: `answer`, `right`, `top5`, `loss` (nats), and the same of the frequencies: `majority_answer`,
-        `majority_right`, `majority_top5`, `majority_loss`.
-    """
-    known = identity >= 0
-    safe = np.where(known, identity, 0)
-    prior = np.log((counts + 1) / (counts + 1).sum(1, keepdims=True))  # a label that a subject lacks is not impossible
-    judged: dict[str, np.ndarray] = {}
-    for prefix, scores in (("", logits.double().log_softmax(1).numpy()), ("majority_", prior)):
-        order = np.argsort(-scores, axis=1, kind="stable")
-        judged[f"{prefix}answer"] = order[:, 0]
-        judged[f"{prefix}right"] = order[:, 0] == identity
-        judged[f"{prefix}top5"] = (order[:, :5] == identity[:, None]).any(1)
-        judged[f"{prefix}loss"] = np.where(known, -scores[np.arange(len(safe)), safe], np.nan)
-    return judged
-
-
-def figures(answers: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Value, chance (all labels alike) and majority (the commonest training labels) of each figure.
-
-    Balanced accuracy is the mean over labels that are tested of the share that is right; macro-F1 the mean over labels that are
-    tested or answered of 2 hits / (windows with the label + answers that name it).
-    """
-    one = 1 / answers["classes"]
-
-    def balanced(column: str) -> float:
-        return float(answers.groupby("label")[column].mean().mean())
-
-    def row(value: float, chance: float, majority: float) -> dict[str, float]:
-        return {"value": value, "chance": chance, "majority": majority}
-
-    def macro_f1(answer: pd.Series) -> float:
-        hits = answers["label"][answers["label"] == answer].value_counts()
-        counts = answers["label"].value_counts().add(answer.value_counts(), fill_value=0)
-        return float((2 * hits.reindex(counts.index, fill_value=0) / counts).mean())
-
-    share = answers["label"].value_counts(normalize=True)  # answers by chance name each label alike
-    guessed = float((2 * share * one.mean() / (share + one.mean())).mean())
-    return {
-        "accuracy": row(answers["right"].mean(), one.mean(), answers["majority_right"].mean()),
-        "balanced_accuracy": row(balanced("right"), one.mean(), balanced("majority_right")),
-        "macro_f1": row(macro_f1(answers["answer"]), guessed, macro_f1(answers["majority_answer"])),
-        "top5": row(answers["top5"].mean(), (5 * one).clip(upper=1).mean(), answers["majority_top5"].mean()),
-        "cross_entropy": row(
-            answers["loss"].mean(), float(np.log(answers["classes"]).mean()), answers["majority_loss"].mean()
-        ),
-    }
+        subject = batch.subject if len(data.channels) > 1 else None
+        if hasattr(model, "answer"):
+            answers = model.answer(batch.signal, subject)
+            words.append(answers.words.float().cpu())
+            below.append([scores.float().cpu() for scores in answers.levels])
+        else:
+            words.append(model(batch.signal, subject).float().cpu())
+    return torch.cat(words), [torch.cat(scores) for scores in zip(*below)]
 
 
 def read_classification(run: Path, split: str = "test") -> dict[str, Any]:
@@ -216,11 +172,15 @@ def classification_table(result: dict[str, Any]) -> tuple[str, list[str], list[l
         rows.append(
             [f"accuracy of {entry['subject']}", *(_text(figure[column]) for column in ("value", "majority", "chance"))]
         )
+    below = result.get("levels")
+    for what, key, figure in level_lines(below) if below else []:
+        rows.append([f"{what}: {FIGURES[key]}", *(_text(figure[column]) for column in ("value", "majority", "chance"))])
     start = result["start_from"]
     notes = [
         f"Split by rule {result['split']['rule']}; encoder from {'scratch' if start is None else start['task'] + ' run'}.",
         "Majority: the answer of training labels' frequencies, each subject's own. Chance: all labels alike.",
     ]
+    notes += level_notes(below) if below else []
     if result["split"]["rule"] == "paper":
         notes.append("Rule paper cuts through runs: test trials come from runs that were trained on.")
     if result["simulated"]:

@@ -40,6 +40,7 @@ from neurodecode.training.codebook_data import (
 from neurodecode.training.codebook_stages import CHANNELS, Start, build_stage, checkpoints, stage_sizes, stage_task
 from neurodecode.training.codebook_task import LOGGED
 from neurodecode.training.fit import data_device, resolve_accelerator, resolve_precision, train_task
+from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
 
 
 def fit_codebook(
@@ -76,6 +77,9 @@ def fit_codebook(
     if settings.channels is not None and settings.channels.file is not None:
         choice = settings.channels.model_copy(update={"file": settings.channels.file.resolve()})
         settings = settings.model_copy(update={"channels": choice})
+    if settings.levels is not None and settings.levels.table is not None:
+        below = settings.levels.model_copy(update={"table": settings.levels.table.resolve()})
+        settings = settings.model_copy(update={"levels": below})
     accelerator, precision = resolve_accelerator(settings), resolve_precision(settings)
     opened = Store(store)
     chosen = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
@@ -91,6 +95,7 @@ def fit_codebook(
     kept: dict[str, dict[str, list[str]] | None] = dict.fromkeys(index.folds)
     if settings.channels is not None:  # all folds are asked before the first is trained
         kept = {name: chosen_channels(settings.channels, _fold(settings, index, name)) for name in index.folds}
+    levels = levels_of_folds(settings, index, out)
     device = data_device(settings, accelerator, index)
     for name in index.folds:
         folder = out / name
@@ -102,7 +107,7 @@ def fit_codebook(
         _refuse_other_channels(folder, dict(zip(fold.subjects, data.channels)))
         start = None if settings.start_from is None else Start(settings.start_from, fold, data)
         torch.manual_seed(settings.seed)  # just before the weights are drawn
-        model = build_stage(settings, stage_sizes(settings, fold, data, start))
+        model = build_stage(settings, stage_sizes(settings, fold, data, start) | level_sizes(settings, levels[name]))
         if info is None:
             info = _describe(settings, opened, index, data, model, start)
             run_folder.write_run(out, info)
@@ -111,9 +116,11 @@ def fit_codebook(
         run_folder.write_windows(folder / "windows.csv.gz", fold.table)
         write_json(folder / "vocabulary.json", fold.vocabulary)
         write_json(folder / CHANNELS, dict(zip(fold.subjects, data.channels)))
-        task = stage_task(settings, model, data, start)
+        write_levels(folder, levels[name])
+        task = stage_task(settings, model, data, start, levels[name])
         _check_start(settings, fold)
-        columns = ("epoch", "step", "train_loss", "valid_loss", *LOGGED[settings.task], "learning_rate", "seconds")
+        logged = (*LOGGED[settings.task], *accuracy_columns(levels[name]))
+        columns = ("epoch", "step", "train_loss", "valid_loss", *logged, "learning_rate", "seconds")
         table = MetricsTable(folder / "metrics.csv", columns, "labels.scaling.clamp")
         rows = (fold.rows("train"), fold.rows("valid"))
         finished = train_task(
@@ -127,7 +134,7 @@ def fit_codebook(
             progress=progress,
             table=table,
         )
-        last = {name: table.rows[-1][name] for name in LOGGED[settings.task] if name in table.rows[-1]}
+        last = {name: table.rows[-1][name] for name in logged if name in table.rows[-1]}
         _warn_about_usage(settings, folder, last)
         write_json(folder / "finished.json", finished | last)
     assert info is not None

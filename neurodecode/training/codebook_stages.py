@@ -25,14 +25,17 @@ from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, sha256_of_file
 from neurodecode.models.codebook.build import build_classifier, build_masked_encoder, build_quantizer, build_tokenizer
 from neurodecode.models.codebook.classifier import CodebookClassifier
+from neurodecode.models.codebook.classifier_levels import LevelClassifier
 from neurodecode.models.codebook.masked import MaskedEncoder
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
 from neurodecode.segments.batches import BatchSource
+from neurodecode.segments.label_levels import FoldLevels
 from neurodecode.segments.labels import LabelFeatures, LabelIndex
 from neurodecode.segments.scaling import Scalers
 from neurodecode.training import run_folder
 from neurodecode.training.codebook_data import SubjectSource, refuse_seen_tests
 from neurodecode.training.codebook_task import ClassifyTask, MaskedTask, StageTask, TokenizerTask
+from neurodecode.training.levels import LevelsTask, level_sizes, read_levels
 
 CHANNELS = "channels.json"  # of a fold: subject -> names
 Stage = CodebookTokenizer | MaskedEncoder | CodebookClassifier
@@ -100,7 +103,13 @@ def build_stage(settings: CodebookTrainSettings, sizes: dict[str, Any]) -> Stage
         quantizer = build_quantizer(validate(TokenizerSettings, sizes["tokenizer"], "run.json").quantizer)
         return build_masked_encoder(model, n_chans=n_chans, quantizer=quantizer)
     return build_classifier(
-        model, n_chans=n_chans, n_outputs=sizes["n_outputs"], n_times=sizes["n_times"], sfreq=sizes["sfreq"]
+        model,
+        n_chans=n_chans,
+        n_outputs=sizes["n_outputs"],
+        n_times=sizes["n_times"],
+        sfreq=sizes["sfreq"],
+        levels=sizes.get("levels", ()),
+        composition=sizes.get("composition"),
     )
 
 
@@ -131,7 +140,8 @@ def _load(
     settings = validate(CodebookTrainSettings, info["settings"], str(run / "run.json"))
     vocabulary = read_json(run / fold / "vocabulary.json")
     counts = [len(names) for names in channels_of(run, fold, info).values()]
-    model = build_stage(settings, info["sizes"] | {"n_outputs": len(vocabulary), "n_chans": counts})
+    sizes = info["sizes"] | {"n_outputs": len(vocabulary), "n_chans": counts}
+    model = build_stage(settings, sizes | level_sizes(settings, read_levels(run / fold)))
     state = torch.load(run / fold / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
     return model.eval().to(device), settings
@@ -197,7 +207,13 @@ def stage_sizes(
     return sizes
 
 
-def stage_task(settings: CodebookTrainSettings, model: Stage, data: SubjectSource, start: Start | None) -> StageTask:
+def stage_task(
+    settings: CodebookTrainSettings,
+    model: Stage,
+    data: SubjectSource,
+    start: Start | None,
+    levels: FoldLevels | None = None,
+) -> StageTask:
     n_subjects = len(data.channels)
     if isinstance(model, CodebookTokenizer):
         return TokenizerTask(model, settings, n_subjects)
@@ -210,7 +226,10 @@ def stage_task(settings: CodebookTrainSettings, model: Stage, data: SubjectSourc
     if start is not None:
         assert isinstance(start.model, CodebookTokenizer | MaskedEncoder)
         model.start_from(start.model, start.places)
-    return ClassifyTask(model, settings, n_subjects, round(settings.shift * data.source.index.sfreq))
+    furthest = round(settings.shift * data.source.index.sfreq)
+    if levels is not None and isinstance(model, LevelClassifier):
+        return LevelsTask(model, settings, n_subjects, furthest, levels)
+    return ClassifyTask(model, settings, n_subjects, furthest)
 
 
 def checkpoints(run: Path, folds: list[str]) -> dict[str, str]:
