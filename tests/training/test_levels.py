@@ -298,6 +298,12 @@ def test_settings_that_do_not_fit_are_refused_before_training(folder, tmp_path) 
         load_training("duin_tiny_tokenizer", [table])
 
 
+def test_the_preset_gives_syllables_or_a_table_with_a_head_or_composed_words() -> None:
+    assert load_training("duin_levels").levels.parts == ("initial", "final", "tone")
+    other = load_training("duin_levels", ["levels.parts=[]", "levels.table=words.tsv", "levels.word=compose"])
+    assert (other.levels.table, other.levels.word) == (Path("words.tsv"), "compose")
+
+
 def test_linear_baselines_stand_beside_words_only(composed) -> None:
     entry = {"metrics": {"accuracy": 0.5}, "subjects": {"1": 0.5}}
     shown = {row[0]: row for row in beside_table(read_classification(composed) | {"baselines": {"lda": entry}})[2]}
