@@ -84,7 +84,8 @@ class CodebookTrainSettings(Settings):
     """classify only: each training window is moved by a random time up to this either way, s, and filled up with zeros
     (published: 0.3)."""
     start_from: Path | None = None
-    """Folder of an earlier run: masked needs a tokenizer's; classify takes a masked or tokenizer run, or none."""
+    """Folder of an earlier run: masked needs a tokenizer's, but for patches; classify takes a masked or tokenizer run, or
+    none."""
     labels: LabelSettings = LabelSettings()
     """Windows and their split. The first two stages read no label (vocabulary and unknown do not matter to them), but keep
     to the sides: test windows are never seen."""
@@ -122,8 +123,8 @@ class CodebookTrainSettings(Settings):
             raise ValueError(f"task {self.task} trains {NETWORKS[self.task]}, not model.kind {self.model.kind}")
         if self.task == "tokenizer" and self.start_from is not None:
             raise ValueError(f"task tokenizer starts from nothing, not from {self.start_from}: leave start_from out")
-        if self.task == "masked" and self.start_from is None:
-            raise ValueError("task masked needs start_from, the folder of a tokenizer run")
+        if isinstance(self.model, MaskedEncoderSettings):
+            self._targets(self.model.target)
         if self.shift and self.task != "classify":
             raise ValueError(f"shift is {self.shift}: only task classify moves its windows, set it to 0")
         if self.shift >= self.labels.window.tmax - self.labels.window.tmin:
@@ -143,6 +144,15 @@ class CodebookTrainSettings(Settings):
                 f"labels.window.shift is {self.labels.window.shift}: no sound is aligned here, set it to 0"
             )
         return self
+
+    def _targets(self, target: str) -> None:
+        """What the masked stage needs for what it predicts."""
+        if target == "patches" and self.start_from is not None:
+            raise ValueError(f"model.target patches needs no tokenizer: set start_from to null, not {self.start_from}")
+        if target != "patches" and self.start_from is None:
+            raise ValueError("task masked needs start_from, the folder of a tokenizer run")
+        if target != "codes" and self.masked_objective.label_smoothing:
+            raise ValueError(f"masked_objective.label_smoothing is for codes: set it to 0 with model.target {target}")
 
 
 def load_training(name_or_file: str | Path, overrides: Sequence[str] = ()) -> TrainSettings | CodebookTrainSettings:

@@ -104,6 +104,14 @@ def _pretraining_cards(task: str, folds: dict[str, dict[str, np.ndarray]]) -> li
         cards.append({"label": "hidden codes named", "value": f"{accuracy:.3f}", "beside": beside})
         if (loss := _best(folds, "valid_loss")) is not None:
             cards.append({"label": "cross-entropy", "value": f"{loss:.3f}", "beside": "nats a hidden token"})
+    if task == "masked" and (cosine := _best(folds, "valid_cosine")) is not None:
+        mean = _best(folds, "valid_mean_embedding")
+        beside = "" if mean is None else f"the mean embedding {mean:.3f}"
+        cards.append({"label": "cosine to hidden embeddings", "value": f"{cosine:.3f}", "beside": beside})
+    if task == "masked" and (zero := _best(folds, "valid_zero")) is not None:
+        error, mean = _best(folds, "valid_loss"), _best(folds, "valid_mean")
+        beside = f"silence {zero:.3f}" + ("" if mean is None else f", each channel's mean {mean:.3f}")
+        cards.append({"label": "error of hidden patches", "value": f"{error:.3f}", "beside": beside})
     return cards
 
 
@@ -146,10 +154,16 @@ def _curves(task: str, folds: dict[str, dict[str, np.ndarray]]) -> list[dict[str
             ("usage of the table", ["usage"], "Share of the codes that an epoch's training hit."),
             ("perplexity", ["perplexity"], "As many equally frequent codes would be as hard to guess."),
         ],
-        "masked": [("accuracy of hidden codes", ["valid_accuracy", "valid_majority"], "On validation windows.")],
+        "masked": [
+            ("accuracy of hidden codes", ["valid_accuracy", "valid_majority"], "On validation windows."),
+            ("cosine to hidden embeddings", ["valid_cosine", "valid_mean_embedding"], "On validation windows."),
+            ("error of hidden patches", ["valid_loss", "valid_zero", "valid_mean"], "On validation windows."),
+        ],
         "classify": [("accuracy", ["valid_accuracy"], "On validation windows; the test windows chose nothing.")],
     }
     for title, columns, caption in drawn[task]:
+        if columns[-1] not in next(iter(folds.values())):  # what stands beside the figure belongs to another target
+            continue
         there = [c for c in columns if all(c in table and np.isfinite(table[c]).any() for table in folds.values())]
         if there:
             curves.append({"figure": Markup(label_figures.metric_curves(folds, there, title)), "caption": caption})

@@ -16,10 +16,13 @@ NAMES = {
     "valid_mean": "each channel's mean",
     "valid_accuracy": "network",
     "valid_majority": "most frequent code",
+    "valid_cosine": "network",
+    "valid_mean_embedding": "mean embedding",
+    "valid_loss": "network",
     "usage": "share of the table",
     "perplexity": "perplexity",
 }
-BESIDE = {"valid_zero": CONTROL, "valid_mean": LINEAR, "valid_majority": CONTROL}
+BESIDE = {"valid_zero": CONTROL, "valid_mean": LINEAR, "valid_majority": CONTROL, "valid_mean_embedding": CONTROL}
 READABLE = 90  # labels whose names can still be read beside a matrix
 
 

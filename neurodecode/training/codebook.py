@@ -38,7 +38,7 @@ from neurodecode.training.codebook_data import (
     without_events,
 )
 from neurodecode.training.codebook_stages import CHANNELS, Start, build_stage, checkpoints, stage_sizes, stage_task
-from neurodecode.training.codebook_task import LOGGED
+from neurodecode.training.codebook_task import logged
 from neurodecode.training.fit import data_device, resolve_accelerator, resolve_precision, train_task
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
 
@@ -119,8 +119,12 @@ def fit_codebook(
         write_levels(folder, levels[name])
         task = stage_task(settings, model, data, start, levels[name])
         _check_start(settings, fold)
+<<<<<<< Updated upstream
         logged = (*LOGGED[settings.task], *accuracy_columns(levels[name]))
         columns = ("epoch", "step", "train_loss", "valid_loss", *logged, "learning_rate", "seconds")
+=======
+        columns = ("epoch", "step", "train_loss", "valid_loss", *logged(settings), "learning_rate", "seconds")
+>>>>>>> Stashed changes
         table = MetricsTable(folder / "metrics.csv", columns, "labels.scaling.clamp")
         rows = (fold.rows("train"), fold.rows("valid"))
         finished = train_task(
@@ -134,7 +138,11 @@ def fit_codebook(
             progress=progress,
             table=table,
         )
+<<<<<<< Updated upstream
         last = {name: table.rows[-1][name] for name in logged if name in table.rows[-1]}
+=======
+        last = {name: table.rows[-1][name] for name in logged(settings) if name in table.rows[-1]}
+>>>>>>> Stashed changes
         _warn_about_usage(settings, folder, last)
         write_json(folder / "finished.json", finished | last)
     assert info is not None

@@ -34,8 +34,13 @@ from neurodecode.segments.labels import LabelFeatures, LabelIndex
 from neurodecode.segments.scaling import Scalers
 from neurodecode.training import run_folder
 from neurodecode.training.codebook_data import SubjectSource, refuse_seen_tests
+<<<<<<< Updated upstream
 from neurodecode.training.codebook_task import ClassifyTask, MaskedTask, StageTask, TokenizerTask
 from neurodecode.training.levels import LevelsTask, level_sizes, read_levels
+=======
+from neurodecode.training.codebook_masked import MaskedTask
+from neurodecode.training.codebook_task import ClassifyTask, StageTask, TokenizerTask
+>>>>>>> Stashed changes
 
 CHANNELS = "channels.json"  # of a fold: subject -> names
 Stage = CodebookTokenizer | MaskedEncoder | CodebookClassifier
@@ -100,7 +105,9 @@ def build_stage(settings: CodebookTrainSettings, sizes: dict[str, Any]) -> Stage
     if isinstance(model, TokenizerSettings):
         return build_tokenizer(model, n_chans=n_chans)
     if isinstance(model, MaskedEncoderSettings):
-        quantizer = build_quantizer(validate(TokenizerSettings, sizes["tokenizer"], "run.json").quantizer)
+        quantizer = None
+        if model.target != "patches":
+            quantizer = build_quantizer(validate(TokenizerSettings, sizes["tokenizer"], "run.json").quantizer)
         return build_masked_encoder(model, n_chans=n_chans, quantizer=quantizer)
     return build_classifier(
         model,
@@ -178,12 +185,16 @@ def stage_sizes(
     }
     if start is None:
         return sizes
-    if settings.task == "masked":
+    if isinstance(settings.model, MaskedEncoderSettings):
         if not isinstance(start.settings.model, TokenizerSettings):
             raise SettingsError(f"start_from: {start.run} is a {start.settings.task} run; masked needs a tokenizer's")
         if start.settings.model.encoder.patch != patch:
             raise SettingsError(
                 f"model.encoder.patch: {patch} samples, the tokenizer has {start.settings.model.encoder.patch}; set it so"
+            )
+        if start.settings.model.quantizer.kind == "finite-scalar" and settings.model.target == "embeddings":
+            raise SettingsError(
+                "model.target: points of a finite-scalar grid differ in length, which a cosine does not see; use codes"
             )
         missing = [name for name, place in zip(index.subjects, start.places) if place is None]
         if missing:
@@ -218,7 +229,8 @@ def stage_task(
     if isinstance(model, CodebookTokenizer):
         return TokenizerTask(model, settings, n_subjects)
     if isinstance(model, MaskedEncoder):
-        assert start is not None
+        if start is None:  # patches
+            return MaskedTask(model, settings, n_subjects, None, None)
         assert isinstance(start.model, CodebookTokenizer)
         alone = len(start.info["subjects"]) == 1
         places = None if alone else torch.tensor([place for place in start.places if place is not None])

@@ -3,7 +3,7 @@
 Logged an epoch in all of them: `train_loss`, `valid_loss`. Tokenizer: `valid_reconstruction` beside `valid_zero`, the error of
 a silent answer (1 for standardised signals), and `valid_mean`, that of each channel's mean in the window, and of the codes that
 training hit in the epoch `usage` (share of the table) and `perplexity`.
-Masked: `valid_accuracy` beside `valid_majority`, the share of the most frequent code. Classify: `valid_accuracy`.
+Masked: see `codebook_masked`. Classify: `valid_accuracy`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,29 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neurodecode.config import CodebookTrainSettings
+from neurodecode.config import CodebookTrainSettings, MaskedEncoderSettings
 from neurodecode.models.codebook.classifier import CodebookClassifier
-from neurodecode.models.codebook.masked import MaskedEncoder
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
 from neurodecode.models.layers.quantizer import spread
 from neurodecode.objectives.codebook import TokenizerLoss, TokenizerLosses
-from neurodecode.objectives.masked import MaskedCodeLoss, code_accuracy, most_frequent_share
 from neurodecode.segments.batches import Batch
 from neurodecode.segments.labels import UNKNOWN
-from neurodecode.training.data import seed_of
 
 LOGGED = {
     "tokenizer": ("valid_reconstruction", "valid_zero", "valid_mean", "usage", "perplexity"),
     "masked": ("valid_accuracy", "valid_majority"),
+    "masked embeddings": ("valid_cosine", "valid_mean_embedding"),
+    "masked patches": ("valid_zero", "valid_mean"),
     "classify": ("valid_accuracy",),
 }
+
+
+def logged(settings: CodebookTrainSettings) -> tuple[str, ...]:
+    """Columns of metrics.csv that belong to a stage."""
+    model = settings.model
+    if isinstance(model, MaskedEncoderSettings) and model.target != "codes":
+        return LOGGED[f"masked {model.target}"]
+    return LOGGED[settings.task]
 
 
 class StageTask(L.LightningModule):
@@ -149,60 +156,6 @@ class TokenizerTask(StageTask):
         numbers = found.codes.shape[1] * model.bottleneck.quantizer.dimension
         losses = self.objective(found.reconstruction, batch.signal, found.quantizer_loss, present, numbers)
         return losses, found.codes, present
-
-
-class MaskedTask(StageTask):
-    """Stage 2.
-
-    Parameters
-    ----------
-    tokenizer
-        Trained; it is not part of what is saved.
-    places
-        [S]: which of the tokenizer's subjects each of ours is; None where it has one.
-    """
-
-    def __init__(
-        self,
-        model: MaskedEncoder,
-        settings: CodebookTrainSettings,
-        n_subjects: int,
-        tokenizer: CodebookTokenizer,
-        places: torch.Tensor | None,
-    ) -> None:
-        super().__init__(model, settings, n_subjects)
-        self.objective = MaskedCodeLoss(settings.masked_objective.label_smoothing)
-        self._tokenizer = [tokenizer.eval().requires_grad_(False)]
-        self._places = places
-
-    def on_fit_start(self) -> None:
-        """Put the tokenizer where the network is."""
-        self._tokenizer[0].to(self.device)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Loss of one batch; masks come from the random state that each epoch's seed sets."""
-        found = self.model(batch.signal, self.subject(batch))
-        loss = self.objective(found.logits, self._codes(batch), found.predicted)
-        self.record(batch, train_loss=loss)
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and accuracy under masks that are the same in every epoch."""
-        generator = torch.Generator().manual_seed(seed_of(self.settings.seed, batch_idx))
-        found = self.model(batch.signal, self.subject(batch), generator=generator)
-        codes = self._codes(batch)
-        self.record(
-            batch,
-            valid_loss=self.objective(found.logits, codes, found.predicted),
-            valid_accuracy=code_accuracy(found.logits, codes, found.predicted),
-            valid_majority=most_frequent_share(codes),
-        )
-
-    def _codes(self, batch: Batch) -> torch.Tensor:
-        """[B, N, G]."""
-        places = self._places
-        subject = None if places is None else places.to(batch.subject.device)[batch.subject]
-        return self._tokenizer[0].codes(batch.signal, subject)
 
 
 class ClassifyTask(StageTask):

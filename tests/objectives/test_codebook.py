@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from neurodecode.objectives.codebook import TokenizerLoss
-from neurodecode.objectives.masked import MaskedCodeLoss, code_accuracy, most_frequent_share
+from neurodecode.objectives.masked import (
+    MaskedCodeLoss,
+    MaskedEmbeddingLoss,
+    MaskedPatchLoss,
+    code_accuracy,
+    patches_of,
+)
 
 B, C, T = 3, 4, 7
 
@@ -112,5 +118,47 @@ def test_accuracy_counts_hidden_tokens_only() -> None:
     logits = torch.nn.functional.one_hot(torch.tensor([[[1], [1], [1], [0]]]), 3).float()
     assert code_accuracy(logits, codes).item() == pytest.approx(0.5)
     assert code_accuracy(logits, codes, torch.tensor([[True, False, True, False]])).item() == 1.0
-    assert most_frequent_share(codes).item() == pytest.approx(0.75)
-    assert most_frequent_share(torch.tensor([[[0, 1], [0, 2], [0, 1], [1, 3]]])).item() == pytest.approx(0.625)
+
+
+class TestOtherTargets:
+    HIDDEN = torch.tensor([[True, False, True], [False, True, False]])
+
+    def test_embeddings_are_compared_by_angle_alone_where_hidden(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        answer, rows = (torch.randn(2, 3, 4, generator=generator) for _ in range(2))
+        a, r = answer.double().numpy(), rows.double().numpy()
+        cosines = [
+            a[b, n] @ r[b, n] / np.linalg.norm(a[b, n]) / np.linalg.norm(r[b, n]) for b, n in self.HIDDEN.nonzero()
+        ]
+        assert MaskedEmbeddingLoss()(answer, rows, self.HIDDEN).item() == pytest.approx(1 - np.mean(cosines), rel=1e-5)
+        assert MaskedEmbeddingLoss()(7 * rows, rows).item() == pytest.approx(0, abs=1e-6)
+        assert MaskedEmbeddingLoss()(-rows, rows).item() == pytest.approx(2, abs=1e-6)
+        assert MaskedEmbeddingLoss()(answer.bfloat16(), rows).dtype == torch.float32
+
+    def test_patches_are_judged_where_hidden_and_where_there_is_a_channel(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        answer, signal = torch.randn(2, 3, 2, 5, generator=generator), torch.randn(2, 2, 15, generator=generator)
+        patches = patches_of(signal, 5)
+        assert torch.equal(patches[1, 2, 0], signal[1, 0, 10:15])
+        present = torch.tensor([[True, True], [True, False]])
+        answer[1, :, 1] = float("nan")  # a channel that is not there
+        answer.requires_grad_(True)
+        squares = [
+            ((answer[b, n, c] - signal[b, c, 5 * n : 5 * n + 5]) ** 2).mean().item()
+            for b, n in self.HIDDEN.nonzero().tolist()
+            for c in range(2)
+            if present[b, c]
+        ]
+        loss = MaskedPatchLoss()(answer, patches, self.HIDDEN, present)
+        assert loss.item() == pytest.approx(np.mean(squares), rel=1e-5)
+        loss.backward()
+        assert answer.grad.isfinite().all()
+        assert (answer.grad[~self.HIDDEN] == 0).all()
+
+    def test_nothing_hidden_and_wrong_shapes_are_refused(self) -> None:
+        rows, patches = torch.randn(2, 3, 4), torch.randn(2, 3, 2, 5)
+        for loss, target in ((MaskedEmbeddingLoss(), rows), (MaskedPatchLoss(), patches)):
+            with pytest.raises(ValueError, match="no token was hidden"):
+                loss(target, target, torch.zeros(2, 3, dtype=torch.bool))
+            with pytest.raises(ValueError, match="differ in shape"):
+                loss(target, target[:, :1])

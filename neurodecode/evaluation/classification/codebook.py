@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from neurodecode.config import CodebookTrainSettings
+from neurodecode.config import CodebookTrainSettings, MaskedEncoderSettings
 from neurodecode.config.baselines import CodebookMethod, PretrainingSettings, StageTrainingSettings
 from neurodecode.errors import LeakageError, SettingsError
 from neurodecode.evaluation.classification.networks import answers, class_weights
@@ -29,7 +29,8 @@ from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.labels import LabelFeatures
 from neurodecode.training.callbacks import MetricsTable
 from neurodecode.training.codebook_data import strided
-from neurodecode.training.codebook_task import LOGGED, ClassifyTask, MaskedTask, StageTask, TokenizerTask
+from neurodecode.training.codebook_masked import MaskedTask
+from neurodecode.training.codebook_task import ClassifyTask, StageTask, TokenizerTask, logged
 from neurodecode.training.fit import train_task
 
 
@@ -132,18 +133,32 @@ def _pretrain(
     """The network whose encoder the classifier starts from."""
     data = unlabelled(trials, settings.stride)
     torch.manual_seed(seed)
+    if settings.masked is not None and settings.masked.target == "patches":
+        return _mask(trials, data, settings.masked, settings, seed, work, None)
     tokenizer = build_tokenizer(settings.tokenizer, n_chans=len(trials.columns))
     stage = _settings("tokenizer", data, settings.tokenizer, settings.tokenizer_training, seed)
     _refuse_few_tokens(settings, data, stage)
     _train(TokenizerTask(tokenizer, stage, 1), stage, data, work / "tokenizer")
     if settings.masked is None:
         return tokenizer.eval()
-    tokenizer.eval()
+    return _mask(trials, data, settings.masked, settings, seed, work, tokenizer.eval())
+
+
+def _mask(
+    trials: Trials,
+    data: Trials,
+    model: MaskedEncoderSettings,
+    settings: PretrainingSettings,
+    seed: int,
+    work: Path,
+    tokenizer: CodebookTokenizer | None,
+) -> MaskedEncoder:
+    """The masked encoder, which needs no tokenizer for patches."""
     torch.manual_seed(seed + 1)
-    masked = build_masked_encoder(
-        settings.masked, n_chans=len(trials.columns), quantizer=tokenizer.bottleneck.quantizer
-    )
-    stage = _settings("masked", data, settings.masked, settings.masked_training, seed, start=work / "tokenizer")
+    quantizer = None if tokenizer is None else tokenizer.bottleneck.quantizer
+    masked = build_masked_encoder(model, n_chans=len(trials.columns), quantizer=quantizer)
+    start = None if tokenizer is None else work / "tokenizer"
+    stage = _settings("masked", data, model, settings.masked_training, seed, start=start)
     _train(MaskedTask(masked, stage, 1, tokenizer, None), stage, data, work / "masked")
     return masked.eval()
 
@@ -186,7 +201,7 @@ def _train(task: StageTask, settings: CodebookTrainSettings, data: Trials, folde
     done = folder / "done.pt"
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        columns = ("epoch", "step", "train_loss", "valid_loss", *LOGGED[settings.task], "learning_rate", "seconds")
+        columns = ("epoch", "step", "train_loss", "valid_loss", *logged(settings), "learning_rate", "seconds")
         table = MetricsTable(folder / "metrics.csv", columns, "labels.scaling.clamp")
         train_task(task, settings, data, (data.train, data.valid), folder, table=table)
         state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]

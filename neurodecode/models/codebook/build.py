@@ -45,13 +45,28 @@ def build_tokenizer(settings: TokenizerSettings, *, n_chans: int | Sequence[int]
 
 
 def build_masked_encoder(
-    settings: MaskedEncoderSettings, *, n_chans: int | Sequence[int], quantizer: Quantizer
+    settings: MaskedEncoderSettings, *, n_chans: int | Sequence[int], quantizer: Quantizer | None
 ) -> MaskedEncoder:
-    """Stage 2; `quantizer` is the tokenizer's, which says how many codes there are to predict."""
+    """Stage 2; `quantizer` is the tokenizer's, which says what there is to predict. Patches need none.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, or embeddings are asked of a grid, whose points a cosine does not tell apart.
+    """
+    shape: dict[str, Any] = {}
+    if settings.target != "patches":
+        if quantizer is None:
+            raise ValueError(f"target {settings.target} needs the tokenizer's quantizer")
+        if settings.target == "embeddings" and isinstance(quantizer, FiniteScalar):
+            raise ValueError(
+                "target embeddings: points of a finite-scalar grid differ in length, which a cosine does not see; use codes"
+            )
+        shape = {"codes": quantizer.codes, "groups": quantizer.groups, "dimension": quantizer.dimension}
     return MaskedEncoder(
         n_chans,
-        quantizer.codes,
-        quantizer.groups,
+        target=settings.target,
+        **shape,
         mask_ratio=settings.mask_ratio,
         mirror=settings.mirror,
         **settings.encoder.model_dump(),

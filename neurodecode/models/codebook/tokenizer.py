@@ -139,6 +139,11 @@ class CodebookTokenizer(nn.Module):
             raise RuntimeError("targets come from a tokenizer in evaluation mode only: call .eval() first")
         return self.bottleneck.codes(self.encoder(x, subject))
 
+    @torch.no_grad()
+    def embeddings(self, codes: torch.Tensor) -> torch.Tensor:
+        """Rows of the table, the targets of stage 2 that are not codes: [B, N, G] -> [B, N, D]."""
+        return self.bottleneck.quantizer.decode(codes)
+
     def decode(self, codes: torch.Tensor, subject: torch.Tensor | None = None) -> torch.Tensor:
         """Signal of codes: [B, N, G] -> [B, C, T]."""
         return self._signal(self.bottleneck.decode(codes), subject)

@@ -7,7 +7,7 @@ import torch
 
 from neurodecode.models.codebook.masked import random_mask
 from tests.models.codebook import plain
-from tests.models.codebook.networks import STILL, B, N, masked, some_input
+from tests.models.codebook.networks import CHANNELS, STILL, B, N, masked, some_input
 
 
 class TestMasks:
@@ -48,6 +48,31 @@ class TestMasks:
         first, second = both(x, subject, mask), single(x, subject, mask)
         assert torch.equal(second.predicted, mask)
         torch.testing.assert_close(first.logits[mask], second.logits[mask])
+
+    @pytest.mark.parametrize("target", ["embeddings", "patches"])
+    def test_a_hidden_token_is_not_seen_whatever_is_predicted_of_it(self, target: str) -> None:
+        model = plain.shaken(masked(target=target, dimension=7))
+        x, subject = some_input()
+        x = x.double()
+        mask = torch.zeros(B, N, dtype=torch.bool)
+        mask[:, 1] = True
+        before = model(x, subject, mask).answer
+        assert before.shape == ((B, N, 7) if target == "embeddings" else (B, N, max(CHANNELS), 20))
+        x[:, :3, 20:40] += torch.randn(B, 3, 20).double()
+        after = model(x, subject, mask).answer
+        torch.testing.assert_close(after[:, 1], before[:, 1])
+        assert (after[:, 0] - before[:, 0]).abs().max() > 1e-3  # seen by the mirrored view
+
+    def test_patches_of_channels_that_a_subject_lacks_are_zero_and_each_subject_has_a_map_of_its_own(self) -> None:
+        model = plain.shaken(masked(target="patches"))
+        x, subject = some_input()
+        one = model(x.double(), subject, torch.ones(B, N, dtype=torch.bool)).answer  # [B, N, C, samples]
+        assert (one[subject == 0][:, :, CHANNELS[0] :] == 0).all()
+        with torch.no_grad():
+            model.patch_heads[0].weight.add_(1.0)
+        two = model(x.double(), subject, torch.ones(B, N, dtype=torch.bool)).answer
+        assert torch.equal(one[subject == 1], two[subject == 1])
+        assert not torch.equal(one[subject == 0], two[subject == 0])
 
     def test_a_mask_of_another_shape_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"the mask must be \(4, 3\)"):
