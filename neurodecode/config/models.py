@@ -99,8 +99,9 @@ class ModelSettings(Settings):
     """After each dilated convolution and inside the head (gelu: the exact one)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout inside the convolution stack (paper: none)."""
-    head: bool = True
-    """Two final 1x1 convolutions (section 4.5); without it, one."""
+    head: bool | Literal["none"] = True
+    """Two final 1x1 convolutions (section 4.5); false: one; none: the last dilated convolution gives the features itself,
+    without norm and activation (`complex_out=false` in the published code)."""
     context: ContextSettings = ContextSettings()
     """Neighbouring windows of the same block."""
 

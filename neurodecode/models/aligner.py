@@ -97,7 +97,7 @@ class Aligner(nn.Module):
         batch_norm: bool = True,
         activation: str = "gelu",
         dropout: float = 0.0,
-        head: bool = True,
+        head: bool | str = True,
         context: ContextSettings | None = None,
     ) -> None:
         super().__init__()
@@ -148,10 +148,13 @@ class Aligner(nn.Module):
             batch_norm=batch_norm,
             activation=activation,
             dropout=dropout,
+            n_out=n_outputs if head == "none" else None,
         )
-        self.head = _head(hidden, n_outputs, activation) if head else nn.Conv1d(hidden, n_outputs, 1)
+        self.head = _head(head, hidden, n_outputs, activation)
         # last, so that every other weight starts as it would without
-        self.context = ContextEncoder(hidden, context) if context is not None and context.on else None
+        self.context: ContextEncoder | None = None
+        if context is not None and context.on:
+            self.context = ContextEncoder(n_outputs if head == "none" else hidden, context)
         self._cache: tuple[tuple[Any, ...], Folded] | None = None
 
     def forward(
@@ -307,8 +310,12 @@ class AlignerClassifier(Aligner):
         return super().forward(x, subject, layout, context).mean(-1)
 
 
-def _head(hidden: int, n_outputs: int, activation: str) -> nn.Sequential:
-    """Two 1x1 convolutions (section 4.5)."""
+def _head(kind: bool | str, hidden: int, n_outputs: int, activation: str) -> nn.Module:
+    """Two 1x1 convolutions (section 4.5), one, or nothing."""
+    if kind == "none":
+        return nn.Identity()
+    if not kind:
+        return nn.Conv1d(hidden, n_outputs, 1)
     last = nn.Conv1d(2 * hidden, n_outputs, 1)
     # published as a transposed convolution of kernel 1: the same map, but its default start scales with the outputs
     for parameter in (last.weight, last.bias):

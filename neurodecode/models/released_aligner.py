@@ -237,23 +237,23 @@ def _network(state: State, layouts: LayoutsLike | None, settings: ModelSettings,
         )
     if "subject_layers.weights" in get and "subject_embedding.embedding.weight" in get:
         raise NeurodecodeError(f"{source}: has both a layer and an embedding of subjects, ours has one; {ADVICE}")
-    if not any(name.startswith("final.") for name in get):
-        raise NeurodecodeError(
-            f"{source}: has no tensor final.*, so its last dilated convolution gives the features (complex_out=false); "
-            f"{ADVICE}"
-        )
+    depth = _depth(get, "encoders.meg.")
+    head: bool | str = "final.2.weight" in get
     try:
         first = get["encoders.meg.sequence.0.0.weight"]  # [hidden, in, kernel]
-        last = get["final.2.weight"] if "final.2.weight" in get else get["final.weight"]  # [in, F, 1]
+        if any(name.startswith("final.") for name in get):
+            n_outputs = (get["final.2.weight"] if head else get["final.weight"]).shape[1]  # of [in, F, 1]
+        else:  # complex_out=false: the last dilated convolution gives the features, [F, hidden, kernel]
+            head, n_outputs = "none", len(get[f"encoders.meg.sequence.{depth - 1}.0.weight"])
     except KeyError as error:
         raise NeurodecodeError(f"{source}: has no tensor {error.args[0]}; {ADVICE}") from None
     changes: dict[str, Any] = {
         "hidden": len(first),
         "kernel": first.shape[2],
-        "depth": _depth(get, "encoders.meg."),
+        "depth": depth,
         "glu_every": _glu_every(get, "encoders.meg.", source),
         "batch_norm": "encoders.meg.sequence.0.1.weight" in get,
-        "head": "final.2.weight" in get,
+        "head": head,
         "spatial_attention": "merger.heads" in get,
         "initial_convolution": "initial_linear.0.weight" in get,
         "subjects": "none",
@@ -286,7 +286,7 @@ def _network(state: State, layouts: LayoutsLike | None, settings: ModelSettings,
     model = build_model(
         settings.model_copy(update=changes),
         n_chans=width,
-        n_outputs=last.shape[1],
+        n_outputs=n_outputs,
         n_subjects=n_subjects,
         layouts=layouts if changes["spatial_attention"] else None,
     )

@@ -20,6 +20,7 @@ ABLATIONS: dict[str, tuple[str, Any, Any]] = {
     "paper_relu": ("model.activation", "gelu", "relu"),
     "paper_no_skip": ("model.skip", True, False),
     "paper_no_head": ("model.head", True, False),
+    "paper_bare": ("model.head", True, "none"),
     "paper_no_initial_convolution": ("model.initial_convolution", True, False),
     "paper_no_spatial_attention": ("model.spatial_attention", True, False),
     "paper_no_glu": ("model.glu_every", 2, 0),

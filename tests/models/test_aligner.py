@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from neurodecode.config import ModelSettings
+from neurodecode.config import ModelSettings, TrainSettings, validate
 from neurodecode.errors import SettingsError
 from neurodecode.models.aligner import Aligner, AlignerClassifier
 from neurodecode.models.build import build_model, count_parameters
@@ -29,7 +30,9 @@ VARIANTS = {
     "no skip": {"skip": False},
     "no gated convolutions": {"glu_every": 0},
     "relu": {"activation": "relu"},
-    "no head": {"head": False},
+    "one last convolution": {"head": False},
+    "no head": {"head": "none"},
+    "no head, no gate at the end": {"head": "none", "glu_every": 3},
     "no batch norm, dropout": {"batch_norm": False, "dropout": 0.1},
     "wide kernel": {"kernel": 5, "dilation_period": 2},
 }
@@ -77,6 +80,31 @@ def test_the_parts_have_the_published_number_of_parameters() -> None:
     assert count_parameters(SubjectLayer(270, 27)) == 1_968_300
     assert count_parameters(SpatialAttention(270, torch.rand(1, 5, 2), torch.ones(1, 5))) == 552_960
     assert count_parameters(Aligner(4, 1024, spatial_attention=False, depth=1).head) == 861_824
+
+
+def test_without_a_head_the_last_convolution_is_bare_and_gives_the_features() -> None:
+    model = build(head="none", glu_every=0).eval()
+    state = model.state_dict()
+    assert not [name for name in state if name.startswith(("head", "encoder.3.norm"))]
+    assert state["encoder.3.convolution.weight"].shape == (F, 16, 3)
+    x, subject, layout = some_input()
+    with torch.no_grad():
+        before = model.front(x, subject, layout)
+        for k in range(3):
+            before = model.encoder[k](before)
+        last = functional.conv1d(
+            before, state["encoder.3.convolution.weight"], state["encoder.3.convolution.bias"], padding=8, dilation=8
+        )
+        torch.testing.assert_close(model(x, subject, layout), last, atol=1e-5, rtol=1e-5)
+    # as Deep Mel, which ends in the same way (section 4.7): 320 -> 1024 in the last convolution, 1024 -> 2048 in its gate
+    bare, whole = (count_parameters(Aligner(4, 1024, spatial_attention=False, head=h)) for h in ("none", True))
+    assert bare - whole == (320 * 3 + 1) * (1024 - 320) - 640 + (1024 * 3 + 1) * 2048 - (320 * 3 + 1) * 640 - 861_824
+
+
+def test_a_head_that_is_neither_is_refused_in_one_line() -> None:
+    with pytest.raises(SettingsError, match=r"model\.head") as error:
+        validate(TrainSettings, {"model": {"head": "some"}}, "test")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())

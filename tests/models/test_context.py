@@ -16,9 +16,9 @@ NARROW = {"width": 16, "heads": 2, "pieces": 4}
 D, T = 8, 20
 
 
-def build(**context) -> Aligner:
+def build(head: bool | str = True, **context) -> Aligner:
     torch.manual_seed(0)
-    settings = validate(ModelSettings, {**SMALL, "context": {**NARROW, **context}}, "test")
+    settings = validate(ModelSettings, {**SMALL, "head": head, "context": {**NARROW, **context}}, "test")
     model = build_model(settings, n_chans=C, n_outputs=F, n_subjects=S, layouts=SomeLayouts())
     assert isinstance(model, Aligner)
     return model
@@ -47,8 +47,9 @@ def test_one_window_or_no_layer_is_the_network_without_context(off) -> None:
     assert model.state_dict().keys() == plain.state_dict().keys()
 
 
-def test_an_untrained_context_changes_neither_the_other_weights_nor_the_answer() -> None:
-    plain, model = build().eval(), build(windows=3).eval()
+@pytest.mark.parametrize("head", [True, "none"])
+def test_an_untrained_context_changes_neither_the_other_weights_nor_the_answer(head) -> None:
+    plain, model = build(head).eval(), build(head, windows=3).eval()
     ours = model.state_dict()
     assert all(torch.equal(v, ours[k]) for k, v in plain.state_dict().items())
     x, subject, layout = torch.randn(4, C, T), torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 0, 1])

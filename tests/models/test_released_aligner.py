@@ -35,6 +35,9 @@ CONFIGS = {
     "subject embedding": {"subjects": "embedding"},
     "one last convolution": {"final": "linear"},
     "no batch norm, gates after three, depth 6": {"norm": False, "glu": 3, "depth": 6},
+    "the last convolution gives the features": {"final": "none"},
+    "the last convolution gives the features, no gates": {"final": "none", "glu": 0, "merger": False},
+    "the last convolution gives the features, of as many channels": {"final": "none", "hidden": F},
     "deep mel": {"speech": True},
     "bare": {"merger": False, "initial": False, "subjects": "none"},
 }
@@ -91,7 +94,10 @@ def released_state(**changes) -> Tensors:
     if o["subjects"] == "embedding":
         add("subject_embedding.embedding.weight", S, 3)
         width += 3
-    stack("encoders.meg.", [width] + [o["hidden"]] * o["depth"], norm_last=True)
+    widths = [width] + [o["hidden"]] * o["depth"]
+    if o["final"] == "none":
+        widths[-1] = F
+    stack("encoders.meg.", widths, norm_last=o["final"] != "none")
     if o["final"] == "complex":
         add("final.0.weight", 2 * o["hidden"], o["hidden"], 1)
         add("final.0.bias", 2 * o["hidden"])
@@ -114,7 +120,8 @@ def plain_stack(p: Tensors, prefix: str, x: torch.Tensor, activation, skip: bool
         last = f"{prefix}sequence.{k + 1}.0.weight" not in p
         if f"{name}.1.weight" in p:
             y = plain_batch_norm(y, p, f"{name}.1", training=False, running={})
-        if not (last and prefix == "1."):
+        bare = prefix == "1." or not any(other.startswith("final.") for other in p)
+        if not (last and bare):
             y = activation(y)
         x = x + y if skip and x.shape == y.shape else y
         if f"{prefix}glus.{k}.0.weight" in p:
@@ -146,6 +153,8 @@ def plain_released(state: Tensors, x: torch.Tensor, subject: list[int], layout: 
     if "final.0.weight" in p:
         x = activation(plain_convolution(x, p["final.0.weight"], p["final.0.bias"]))
         return torch.einsum("bct,cf->bft", x, p["final.2.weight"][:, :, 0]) + p["final.2.bias"][None, :, None]
+    if "final.weight" not in p:
+        return x
     return torch.einsum("bct,cf->bft", x, p["final.weight"][:, :, 0]) + p["final.bias"][None, :, None]
 
 
@@ -242,9 +251,10 @@ def test_a_missing_tensor_is_named(name: str, message: str) -> None:
         from_released(state, Sensors)
 
 
-def test_a_network_without_a_last_convolution_and_one_without_positions_are_refused() -> None:
-    with pytest.raises(NeurodecodeError, match="complex_out=false"):
-        from_released(released_state(final="none"), Sensors)
+def test_a_network_of_which_the_head_was_left_out_and_one_without_positions_are_refused() -> None:
+    cut = {name: value for name, value in released_state().items() if not name.startswith("final.")}
+    with pytest.raises(NeurodecodeError, match=r"no place for the tensor encoders\.meg\.sequence\.4\.1"):
+        from_released(cut, Sensors)  # its last convolution has a norm, so it is no complex_out=false
     with pytest.raises(NeurodecodeError, match="a file holds no positions; give layouts"):
         from_released(released_state())
 

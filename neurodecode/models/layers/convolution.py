@@ -1,6 +1,6 @@
 """The convolution stack of the aligner: dilated residual convolutions with gated ones between them.
 
-[B, C, T] -> [B, hidden, T]; time is never shortened (zero padding on both sides). Section 4.4 of the specification.
+[B, C, T] -> [B, hidden (or n_out), T]; time is never shortened (zero padding on both sides). Section 4.4 of the specification.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.R
 
 
 class DilatedBlock(nn.Module):
-    """Convolution, batch norm, activation; plus the input where the shape is unchanged."""
+    """Convolution, batch norm, activation; plus the input where the shape is unchanged. `bare`: the convolution alone."""
 
     def __init__(
         self,
@@ -27,13 +27,14 @@ class DilatedBlock(nn.Module):
         activation: str,
         dropout: float,
         skip: bool,
+        bare: bool = False,
     ) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)  # of an odd kernel: as many samples out as in
         self.convolution = nn.Conv1d(n_in, n_out, kernel, padding=padding, dilation=dilation)
-        self.norm = nn.BatchNorm1d(n_out) if batch_norm else nn.Identity()
-        self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.norm = nn.BatchNorm1d(n_out) if batch_norm and not bare else nn.Identity()
+        self.activation = nn.Identity() if bare else ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout(dropout) if dropout and not bare else nn.Identity()
         self.skip = skip and n_in == n_out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -74,6 +75,9 @@ class ConvolutionStack(nn.Sequential):
         0 for no gated convolution (paper: 2).
     skip, batch_norm, activation, dropout
         See `DilatedBlock`.
+    n_out
+        Channels of the last dilated convolution, which then has neither norm nor activation, and of the gated one after it;
+        None: `hidden`, and it is like the others.
     """
 
     def __init__(
@@ -89,13 +93,16 @@ class ConvolutionStack(nn.Sequential):
         batch_norm: bool = True,
         activation: str = "gelu",
         dropout: float = 0.0,
+        n_out: int | None = None,
     ) -> None:
         layers: list[nn.Module] = []
         for k in range(depth):
+            last = n_out is not None and k == depth - 1
+            width = n_out if n_out is not None and last else hidden
             layers.append(
                 DilatedBlock(
                     n_in if k == 0 else hidden,
-                    hidden,
+                    width,
                     kernel=kernel,
                     dilation=2 ** (k % dilation_period),
                     batch_norm=batch_norm,
@@ -103,8 +110,9 @@ class ConvolutionStack(nn.Sequential):
                     dropout=dropout,
                     # no sum around the first convolution, as published, even where the widths happen to agree
                     skip=skip and k > 0,
+                    bare=last,
                 )
             )
             if glu_every and (k + 1) % glu_every == 0:
-                layers.append(GatedBlock(hidden, kernel))
+                layers.append(GatedBlock(width, kernel))
         super().__init__(*layers)
