@@ -119,12 +119,8 @@ def fit_codebook(
         write_levels(folder, levels[name])
         task = stage_task(settings, model, data, start, levels[name])
         _check_start(settings, fold)
-<<<<<<< Updated upstream
-        logged = (*LOGGED[settings.task], *accuracy_columns(levels[name]))
-        columns = ("epoch", "step", "train_loss", "valid_loss", *logged, "learning_rate", "seconds")
-=======
-        columns = ("epoch", "step", "train_loss", "valid_loss", *logged(settings), "learning_rate", "seconds")
->>>>>>> Stashed changes
+        names = (*logged(settings), *accuracy_columns(levels[name]))
+        columns = ("epoch", "step", "train_loss", "valid_loss", *names, "learning_rate", "seconds")
         table = MetricsTable(folder / "metrics.csv", columns, "labels.scaling.clamp")
         rows = (fold.rows("train"), fold.rows("valid"))
         finished = train_task(
@@ -138,11 +134,7 @@ def fit_codebook(
             progress=progress,
             table=table,
         )
-<<<<<<< Updated upstream
-        last = {name: table.rows[-1][name] for name in logged if name in table.rows[-1]}
-=======
-        last = {name: table.rows[-1][name] for name in logged(settings) if name in table.rows[-1]}
->>>>>>> Stashed changes
+        last = {name: table.rows[-1][name] for name in names if name in table.rows[-1]}
         _warn_about_usage(settings, folder, last)
         write_json(folder / "finished.json", finished | last)
     assert info is not None

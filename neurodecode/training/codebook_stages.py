@@ -34,13 +34,9 @@ from neurodecode.segments.labels import LabelFeatures, LabelIndex
 from neurodecode.segments.scaling import Scalers
 from neurodecode.training import run_folder
 from neurodecode.training.codebook_data import SubjectSource, refuse_seen_tests
-<<<<<<< Updated upstream
-from neurodecode.training.codebook_task import ClassifyTask, MaskedTask, StageTask, TokenizerTask
-from neurodecode.training.levels import LevelsTask, level_sizes, read_levels
-=======
 from neurodecode.training.codebook_masked import MaskedTask
 from neurodecode.training.codebook_task import ClassifyTask, StageTask, TokenizerTask
->>>>>>> Stashed changes
+from neurodecode.training.levels import LevelsTask, level_sizes, read_levels
 
 CHANNELS = "channels.json"  # of a fold: subject -> names
 Stage = CodebookTokenizer | MaskedEncoder | CodebookClassifier
