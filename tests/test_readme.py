@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from neurodecode.cli import main
+from neurodecode.cli import app, main
+from neurodecode.resources import resource_folder
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -47,3 +48,17 @@ def test_every_file_that_the_readme_names_is_there() -> None:
     text = README.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)h][^)]*)\)", text):
         assert (README.parent / target).is_file(), target
+
+
+PRESETS = {"train": "configs/training", "baselines": "configs/baselines", "run": "pipelines", "download": "datasets"}
+
+
+def test_every_longer_command_of_the_readme_names_a_command_and_a_preset_that_exist() -> None:
+    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    asked = [shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines()]
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert {command[0] for command in asked} <= known
+    named = {(PRESETS[command[0]], command[1]) for command in asked if command[0] in PRESETS}
+    named |= {("configs/selection", c[c.index("--config") + 1]) for c in asked if "--config" in c}
+    assert len(named) > 8
+    assert [name for folder, name in named if not (resource_folder(folder) / f"{name}.yaml").is_file()] == []
