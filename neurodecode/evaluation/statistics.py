@@ -17,6 +17,7 @@ from neurodecode.evaluation.retrieval import Ranked, Scores, refuse_nan, retriev
 
 LEVEL = 0.95
 CHUNK = 1 << 23  # numbers held at once
+ROUNDING = 1e-12  # smaller differences of shares are none
 FEWEST_SUBJECTS = 6  # below, an interval over subjects is too short: 3 subjects give 10 different resamples
 FEWEST_FOR_WILCOXON = 6  # with 5 pairs the two-sided p-value cannot fall below 0.0625
 
@@ -143,6 +144,11 @@ def _shares(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     return result
 
 
+def settled(differences: np.ndarray) -> np.ndarray:
+    """Differences without what rounding leaves of zero: shares of ties are sums of fractions, and 1e-17 is no gain."""
+    return np.where(np.abs(differences) < ROUNDING, 0.0, differences)
+
+
 def compare(
     first: Ranked,
     second: Ranked,
@@ -174,7 +180,7 @@ def compare(
         raise NeurodecodeError(
             f"compare: {len(a[metric])} queries against {len(b[metric])}; both runs must answer the same queries"
         )
-    difference = b[metric] - a[metric]
+    difference = settled(b[metric] - a[metric])
     cluster, over = clusters(subjects, identities)
     # differences are averaged: the median of a difference is not the difference of medians
     low, high = bootstrap({"difference": difference}, cluster, repeats=repeats, seed=seed)["difference"]

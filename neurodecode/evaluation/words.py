@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neurodecode.evaluation.retrieval import CHUNK, TOP, Ranking, Scores, refuse_nan, true_columns
-from neurodecode.evaluation.statistics import LEVEL, bootstrap
+from neurodecode.evaluation.statistics import LEVEL, bootstrap, settled
 
 SLACK = 1e-9  # nats: sums of the same probabilities in another order differ in the last digits and are ties
 NO_WORD = -1
@@ -148,7 +148,7 @@ def word_figures(
     hits = {f"top{k}": ranking.top(k) for k in TOP}
     blind_hits = {f"top{k}": blind.top(k) for k in TOP}
     plain = bootstrap(hits, cluster, repeats=repeats, seed=seed)
-    gained = {name: hits[name] - blind_hits[name] for name in hits}
+    gained = {name: settled(hits[name] - blind_hits[name]) for name in hits}
     gains = bootstrap(gained, cluster, repeats=repeats, seed=seed)
     metrics: dict[str, dict[str, float]] = {}
     majority: dict[str, dict[str, float]] = {}

@@ -126,3 +126,21 @@ def test_a_comparison_of_different_queries_is_refused() -> None:
     one = Ranking(np.zeros(3, int), np.ones(3, int), np.full(3, 5))
     with pytest.raises(NeurodecodeError, match="3 queries against 2"):
         compare(one, one.take(np.arange(2)), np.array(["a"] * 3), np.arange(3))
+
+
+def test_what_rounding_leaves_of_nothing_is_no_difference() -> None:
+    """0.1 + 0.2 is not 0.3: an interval of [4e-17, 6e-17] would say "above"."""
+
+    class Same:
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def per_query(self) -> dict[str, np.ndarray]:
+            return {"top10": np.full(20, self.value)}
+
+        def chance_per_query(self) -> dict[str, np.ndarray]:
+            return self.per_query()
+
+    subjects = np.repeat(["a", "b"], 10)
+    found = compare(Same(0.3), Same(0.1 + 0.2), subjects, np.arange(20), repeats=50)
+    assert (found["difference"], found["low"], found["high"]) == (0.0, 0.0, 0.0)

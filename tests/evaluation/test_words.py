@@ -181,7 +181,7 @@ def test_a_decoder_without_a_brain_is_not_above_the_most_frequent_words() -> Non
 
 def test_the_section_of_the_report_escapes_words_and_shows_every_row() -> None:
     source, _, _ = _environment().loader.get_source(_environment(), "report.html.j2")
-    section = source[source.index("{% if words %}") : source.index("{% if published %}")]
+    section = source[source.index("{% if words %}") : source.index("{% for title, columns, rows, notes in apart %}")]
     result = {
         "words": {"n_words": 5, "over": "subjects", "most_frequent": {"word": "<b>the</b>", "share": 0.25}},
     }
