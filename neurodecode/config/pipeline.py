@@ -10,6 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from neurodecode.config.base import Settings
 from neurodecode.config.download import DownloadSource
 
+CHANCE = "chance"  # in place of the label of a published figure
+
 
 class CohortCard(Settings):
     """One cohort: where it comes from, what may be done with it, what to expect of it."""
@@ -46,6 +48,10 @@ class PublishedFigure(Settings):
     what: str
     value: float | str
     source: str
+    label: str | None = None
+    """Label whose run repeats it, so that the report sets what was measured beside it; `chance`: the chance of each run."""
+    metric: str = "top10"
+    """Figure of the evaluation that it is to be compared with."""
 
 
 class PublishedAccuracy(Settings):
@@ -92,6 +98,7 @@ class PipelineSettings(Settings):
             raise ValueError("nothing is trained and no table is made: give training or baselines")
         named = {"each_subject": self.each_subject if isinstance(self.each_subject, tuple) else ()}
         named["published_accuracy"] = tuple(self.published_accuracy)
+        named["published"] = tuple(f.label for f in self.published if f.label not in (None, CHANCE))
         for key, labels in named.items():
             strange = sorted(set(labels) - set(self.training))
             if strange:

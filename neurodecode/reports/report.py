@@ -21,6 +21,7 @@ from neurodecode.evaluation.tables import evaluation_table, word_table
 from neurodecode.files import read_json, write_text
 from neurodecode.reports import codebook, figures
 from neurodecode.reports.baselines import baselines_content
+from neurodecode.reports.published import published_rows
 from neurodecode.reports.topography import sensor_maps
 from neurodecode.training.load import load_fold, load_layouts
 from neurodecode.training.run_folder import is_codebook, read_run, run_settings
@@ -124,7 +125,7 @@ def _content(run: Path, info: dict[str, Any], result: dict[str, Any] | None) -> 
         "table": None,
         "headline": [],
         "meanings": MEANINGS,
-        "published": _published(run),
+        "published": published_rows(run, result),
         "split": info["split"],
         "curves": _safe(figures.learning_curves(table)) if (table := _metrics(run, info)) else None,
         "topography": _topography(run, info),
@@ -247,11 +248,6 @@ def _commands(info: dict[str, Any], result: dict[str, Any] | None) -> list[tuple
     if result is not None:
         commands.append(("evaluated by", result["provenance"]["command"]))
     return commands
-
-
-def _published(run: Path) -> list[dict[str, Any]]:
-    path = run / "published.json"
-    return read_json(path) if path.is_file() else []
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from neurodecode.evaluation.evaluate import evaluate
 from neurodecode.files import read_json, write_json
 from neurodecode.recordings.sources import expand_source
 from neurodecode.reports import figures
+from neurodecode.reports.published import published_rows
 from neurodecode.reports.report import write_report
 from neurodecode.simulation.simulate import simulate
 from neurodecode.store.build import preprocess
@@ -118,6 +119,33 @@ def test_published_figures_stand_apart_from_ours(run: Path, tmp_path: Path) -> N
     text = Page(write_report(copy).read_text(encoding="utf-8")).text
     assert "Published, for comparison" in text
     assert "top-10 of the paper" in text
+
+
+def test_a_published_figure_that_a_run_repeats_has_the_measured_one_beside_it(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "contrastive"  # the name of the folder is the label
+    shutil.copytree(run, copy)
+    figures = [
+        {"what": "random", "value": "0.7 ± 0.1", "source": "table 2", "label": "chance"},
+        {"what": "contrastive", "value": "55.1 ± 0.7", "source": "table 2", "label": "contrastive"},
+        {"what": "regression", "value": "12.4 ± 1.2", "source": "table 2", "label": "regression"},
+        {"what": "another", "value": 0.3, "source": "table 9"},
+    ]
+    write_json(copy / "published.json", figures)
+    result = read_json(copy / "evaluation" / "test.json")
+    top10 = result["metrics"]["top10"]
+    rows = published_rows(copy, result)
+    assert [row["measured"] for row in rows] == [
+        f"{100 * top10['chance']:.1f}",
+        f"{100 * top10['value']:.1f} [{100 * top10['low']:.1f}, {100 * top10['high']:.1f}]",
+        "",
+        "",
+    ]
+    assert [row["own"] for row in rows] == [False, True, False, False]
+    assert {row["measured"] for row in published_rows(copy, None)} == {""}
+    text = Page(write_report(copy).read_text(encoding="utf-8")).text
+    assert "measured here" in text
+    assert rows[1]["measured"] in text
+    assert f"{result['n_candidates']:,} candidates" in text
 
 
 def test_a_run_that_is_not_evaluated_says_what_to_do(run: Path, tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ def test_a_pipeline_holds_the_published_rows_and_settings_for_each(name: str) ->
         ("mel", "clip", "deep_mel"),
         ("encoder", "clip", "none"),
     ]
+    # each figure names the run that repeats it
+    assert [figure.label for figure in pipeline.published] == ["chance", *pipeline.training]
+    assert [run.name for run in runs.values()] == list(pipeline.training)
     # one split for all rows, else they could not be compared
     assert len({run.segments.model_dump_json() for run in runs.values()}) == 1
     cleaning = stage_settings(PreprocessingSettings, pipeline.preprocessing, "configs/preprocessing")
