@@ -17,6 +17,7 @@ import numpy as np
 INK = "#010203"  # stands for the page's own colour of text until the figure is written
 DECODER, LINEAR, CONTROL = "#2f78c4", "#d9822b", "#8a8f98"  # apart in hue and in lightness
 FOLDS = ("#2f78c4", "#d9822b", "#3a9d6e", "#b05cc6", "#c9a227", "#56b4d3", "#a0522d", "#7f7f7f")
+PIXELS_A_POINT = 46 * 16 / (7.2 * 72)  # a figure of full width fills the column of 46 rem; text is the same size in all
 WIDTH, HALF = 7.2, 4.8  # inches, over the page and beside another figure: text is the same size in both
 
 
@@ -55,9 +56,11 @@ def draw(width: float, height: float, plot: Callable[[Any, Any], None], title: s
 
 
 def embedded(svg: str, title: str) -> str:
-    """Strip what stands before `<svg`, let the page set size and ink, and name the figure."""
+    """Strip what stands before `<svg`, let the page set the ink and a smaller size, and name the figure."""
     svg = svg[svg.index("<svg") :]
     head, rest = svg.split(">", 1)
+    width = re.search(r'\swidth="([\d.]+)pt"', head)
+    widest = f' style="max-width: {float(width[1]) * PIXELS_A_POINT:.0f}px"' if width else ""
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     rest = re.sub(r"<metadata>.*?</metadata>", "", rest, flags=re.DOTALL)
     # identifiers of several figures on one page must not meet
@@ -66,7 +69,7 @@ def embedded(svg: str, title: str) -> str:
     rest = re.sub(r'(href="#|url\(#)', rf"\1{mark}-", rest)
     rest = rest.replace(INK, "currentColor").replace("font: 10px 'sans-serif'", "font: 10px sans-serif")
     label = title.replace("&", "&amp;").replace('"', "&quot;")
-    return f'{head} role="img" aria-label="{label}">{rest}'
+    return f'{head}{widest} role="img" aria-label="{label}">{rest}'
 
 
 def intervals(rows: Sequence[tuple[str, dict[str, Any], str]], chance: float, label: str) -> str:
@@ -100,6 +103,13 @@ def intervals(rows: Sequence[tuple[str, dict[str, Any], str]], chance: float, la
     return draw(WIDTH, 0.9 + 0.36 * len(rows), plot, label)
 
 
+def whole_epochs(axes: Any) -> None:
+    """Let an axis of epochs show whole numbers only, one epoch too, and values as they are."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.ticklabel_format(axis="y", useOffset=False)
+
+
 def learning_curves(folds: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """Training and validation loss over epochs, one colour a fold; a ring marks the epoch that was kept."""
 
@@ -114,9 +124,8 @@ def learning_curves(folds: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
             axes.plot([epochs[best]], [valid[best]], "o", color=colour, markersize=8, fillstyle="none")
         axes.plot([], [], color=INK, linewidth=1.8, label="validation (ring: kept)")
         axes.plot([], [], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="training")
-        axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_epochs(axes)
         axes.legend(fontsize=9, ncols=2)
 
     return draw(HALF, 3.0, plot, "learning curves")

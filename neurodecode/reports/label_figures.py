@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodecode.reports.figures import CONTROL, DECODER, FOLDS, HALF, INK, LINEAR, WIDTH, draw
+from neurodecode.reports.figures import CONTROL, DECODER, FOLDS, HALF, INK, LINEAR, WIDTH, draw, whole_epochs
 
 NAMES = {
     "valid_reconstruction": "reconstruction",
@@ -42,9 +42,8 @@ def metric_curves(folds: Mapping[str, Mapping[str, np.ndarray]], columns: Sequen
                 if len(epochs) == 1:
                     axes.plot(epochs, table[column], "o", color=colour)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("epoch")
         axes.set_ylabel(title)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_epochs(axes)
         if len(columns) > 1 or len(folds) > 1:
             axes.legend(fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0))
 

@@ -171,6 +171,20 @@ def test_a_figure_carries_its_numbers_and_the_ink_of_the_page() -> None:
     assert svg.startswith("<svg")
 
 
+def test_text_is_as_large_in_a_small_figure_as_in_a_wide_one() -> None:
+    rows = [("decoder", {"value": 0.5}, figures.DECODER)]
+    assert 'style="max-width: 736px"' in figures.intervals(rows, 0.1, "top-10").split(">")[0]  # the column's 46 rem
+    half = figures.learning_curves({"fold-0": {"epoch": [0], "train_loss": [2.0], "valid_loss": [1.3866]}})
+    assert 'style="max-width: 491px"' in half.split(">")[0]
+
+
+def test_losses_that_hardly_move_are_labelled_as_they_are_and_epochs_with_whole_numbers() -> None:
+    table = {"epoch": [0, 1], "train_loss": [1000.0001, 1000.0002], "valid_loss": [1000.0001, 1000.0002]}
+    svg = figures.learning_curves({"fold-0": table})
+    shown = re.findall(r"<text[^>]*>([^<]*)<", svg)
+    assert shown[:4] == ["1", "2", "epoch", "1000.00010"]
+
+
 def test_sensor_maps_are_drawn_for_three_sensors_in_a_row() -> None:
     places = np.array([[0.0, 0.5], [0.5, 0.5], [1.0, 0.5]])
     assert "attention" in figures.topography(places, {"attention": np.array([0.5, 1.0, 1.5])})
