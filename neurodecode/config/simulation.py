@@ -68,7 +68,7 @@ class WordSettings(Settings):
         return self
 
 
-NOT_WITH_WORDS = ("stories", "speech", "run_seconds", "linear", "orientation_spread", "background")
+NOT_WITH_WORDS = ("stories", "speech", "run_seconds", "linear", "lexical", "orientation_spread", "background")
 
 
 class SimulationSettings(Settings):
@@ -93,6 +93,9 @@ class SimulationSettings(Settings):
     linear: float = Field(0.5, ge=0, le=1)
     """Share of the planted power that is the acoustic envelope filtered linearly; phones evoke the rest. Power is that
     between 0.5 and 20 Hz, summed over channels, the two parts taken apart from one another."""
+    lexical: float = Field(0.0, ge=0, le=2)
+    """Planted effect of word frequency: what the phones of a word evoke grows by this share with each standard deviation of
+    minus the logarithm of the word's share of the cohort's words, down to nothing for frequent ones; 0 plants none."""
     position_spread: float = Field(0.01, ge=0)
     """Head position differs between subjects by about this, m."""
     gain_spread: float = Field(0.3, ge=0)

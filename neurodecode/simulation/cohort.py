@@ -24,6 +24,7 @@ from neurodecode.simulation.background import (
     lengthened,
     read_background,
 )
+from neurodecode.simulation.lexical import word_sizes
 from neurodecode.simulation.response import TAIL, Kernels, source_activity
 from neurodecode.simulation.sensors import Sensors, make_sensors
 from neurodecode.simulation.speech import Speech, load_speech
@@ -169,6 +170,7 @@ def plan_cohort(settings: SimulationSettings) -> Cohort:
         If the background or the speech cannot be used.
     """
     stories = load_speech(settings.speech, settings.stories)
+    words = word_sizes(stories, settings.lexical)
     cohort = Cohort(settings, stories, [])
     shared: Spectrum | None = None
     for number in range(settings.subjects):
@@ -184,7 +186,7 @@ def plan_cohort(settings: SimulationSettings) -> Cohort:
             Subject(
                 number,
                 sensors,
-                Kernels(settings.seed, deviation * settings.latency_spread),
+                Kernels(settings.seed, deviation * settings.latency_spread, words),
                 order_runs(settings, stories, cohort.rng(ORDER, number)),
                 shared or coloured_spectrum(sensors, settings.sfreq),
                 tuple(sensors.info["ch_names"][i] for i in sorted(bad)),

@@ -7,7 +7,8 @@ In: a `Speech` and the cohort's seed. Out: two arrays [sources, samples] of dipo
 - phones: each phone evokes its own pattern over all sources and its own mixture of three components. Its strength grows
   with the cube root of its loudness, and shrinks when the phone before was close (adaptation). Its polarity depends on
   what came before, as if populations on the two walls of a sulcus preferred different contexts. So a linear model,
-  which sees the mean over contexts, catches little of it; a network that looks at size or context can learn it.
+  which sees the mean over contexts, catches little of it; a network that looks at size or context can learn it. Where the
+  cohort has a `lexical` effect, phones of rare words are answered more strongly (`lexical.py`).
 
 Sample k lies k / sfreq seconds after the start of the audio; the response runs on for `TAIL` after its end.
 """
@@ -15,12 +16,14 @@ Sample k lies k / sfreq seconds after the start of the audio; the response runs 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy.signal import oaconvolve
 
+from neurodecode.simulation.lexical import phone_sizes
 from neurodecode.simulation.speech import Speech
 
 # Response function of the envelope: latency s, width s (standard deviation), sign and strength (M50, M100, M200).
@@ -84,10 +87,13 @@ class Kernels:
         Of the phone patterns.
     latency
         Added to every latency, s (one subject's deviation).
+    words
+        Word -> size of what its phones evoke; empty: all alike.
     """
 
     seed: int
     latency: float = 0.0
+    words: Mapping[str, float] = field(default_factory=dict)
 
     def envelope_kernel(self, lags: np.ndarray) -> np.ndarray:
         """Temporal response function at `lags` (s)."""
@@ -169,7 +175,7 @@ def source_activity(speech: Speech, kernels: Kernels, sfreq: float) -> tuple[np.
     labels, before = list(table["label"]), contexts(table)
     patterns = {label: kernels.phone_pattern(label) for label in sorted(set(labels))}
     signs = {pair: kernels.polarity(*pair) for pair in sorted(set(zip(labels, before)))}
-    sizes = phone_strength(speech) * [signs[pair] for pair in zip(labels, before)]
+    sizes = phone_strength(speech) * phone_sizes(speech, kernels.words) * [signs[pair] for pair in zip(labels, before)]
     for onset, label, size in zip(table["onset"], labels, sizes):
         first = int(np.ceil(onset * sfreq - 1e-9))
         samples = np.arange(first, min(first + n_lags, n_samples))

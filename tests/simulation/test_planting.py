@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ from scipy.signal import butter, sosfiltfilt
 from neurodecode.config import SimulationSettings
 from neurodecode.errors import SettingsError
 from neurodecode.simulation.cohort import BAND, Cohort, Subject, plan_cohort
+from neurodecode.simulation.lexical import phone_sizes, word_sizes
 from neurodecode.simulation.response import contexts, source_geometry
 from neurodecode.simulation.sensors import make_sensors
 from neurodecode.simulation.simulate import simulate
+from neurodecode.simulation.speech import load_speech
 from tests.simulation.conftest import data_files, read, small
 
 
@@ -162,6 +166,45 @@ def test_the_background_falls_with_frequency_and_its_spectrum_is_the_stated_one(
 def test_the_context_of_a_phone_is_the_one_before_it_or_silence() -> None:
     phones = pd.DataFrame({"onset": [0.1, 0.2, 0.9], "duration": [0.1, 0.1, 0.1], "label": ["m", "aa", "t"]})
     assert contexts(phones) == ["", "m", ""]
+
+
+def test_without_a_lexical_effect_all_words_are_alike_and_with_it_rare_ones_are_larger() -> None:
+    stories = load_speech(None, 2)
+    labels = [label for speech in stories for label in speech.events("word")["label"]]
+    assert word_sizes(stories, 0.0) == {}
+    sizes = word_sizes(stories, 0.4)
+    assert set(sizes) == set(labels)
+    counts = Counter(labels)
+    for one, two in itertools.combinations(sorted(sizes), 2):
+        if counts[one] != counts[two]:
+            assert (sizes[one] > sizes[two]) == (counts[one] < counts[two])
+    each = np.array([sizes[label] for label in labels])
+    assert each.mean() == pytest.approx(1, abs=0.02)
+    assert each.std() == pytest.approx(0.4, abs=0.02)
+    assert min(word_sizes(stories, 2.0).values()) == 0
+
+
+def test_a_phone_has_the_size_of_its_word() -> None:
+    (speech,) = load_speech(None, 1)
+    sizes = word_sizes([speech], 0.5)
+    found = phone_sizes(speech, sizes)
+    words, phones = speech.events("word"), speech.events("phone")
+    for middle, size in zip(phones["onset"] + phones["duration"] / 2, found):
+        inside = words[(words["onset"] <= middle) & (words["onset"] + words["duration"] > middle)]
+        assert size == (sizes[inside["label"].iloc[0]] if len(inside) else 1.0)
+    assert np.ptp(found) > 0.5
+    assert (phone_sizes(speech, {}) == 1).all()
+
+
+def test_the_lexical_effect_changes_the_phones_part_alone_and_neither_share_nor_snr() -> None:
+    plain, lexical = plan_cohort(small(linear=0.3)), plan_cohort(small(linear=0.3, lexical=0.8))
+    speech = plain.stories[0]
+    before, after = (cohort.sources(cohort.subjects[0], speech) for cohort in (plain, lexical))
+    assert np.corrcoef(before[0].ravel(), after[0].ravel())[0, 1] == pytest.approx(1)
+    assert np.corrcoef(before[1].ravel(), after[1].ravel())[0, 1] < 0.95
+    subject = lexical.subjects[0]
+    assert subject.power[0] / sum(subject.power) == pytest.approx(0.3)
+    assert subject.snr == pytest.approx(plain.subjects[0].snr)
 
 
 def test_mains_and_flat_channels_that_cannot_be_are_refused() -> None:
