@@ -229,7 +229,8 @@ def _trained(recipe: TrainSettings, source: BatchSource, folder: Path) -> torch.
     from neurodecode.models.build import build_model
     from neurodecode.models.deep_mel import compared_dimensions, with_speech
     from neurodecode.objectives.siglip import with_siglip
-    from neurodecode.training.fit import FoldData, resolve_accelerator, resolve_precision, train_fold
+    from neurodecode.training.fit import FoldData, train_fold
+    from neurodecode.training.trainer import resolve_accelerator, resolve_precision
 
     index, chosen = source.index, recipe.model
     sizes: dict[str, Any] = {

@@ -23,7 +23,7 @@ from neurodecode.selection.features import BATCH, scaled
 from neurodecode.selection.windows import TrainingSide
 from neurodecode.training.codebook_task import ClassifyTask
 from neurodecode.training.data import seed_of
-from neurodecode.training.fit import resolve_accelerator, resolve_precision, train_task
+from neurodecode.training.trainer import resolve_accelerator, resolve_precision, train_task
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from neurodecode.training.codebook_data import (
 )
 from neurodecode.training.codebook_stages import CHANNELS, Start, build_stage, checkpoints, stage_sizes, stage_task
 from neurodecode.training.codebook_task import logged
-from neurodecode.training.fit import data_device, resolve_accelerator, resolve_precision, train_task
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
+from neurodecode.training.trainer import data_device, resolve_accelerator, resolve_precision, train_task
 
 
 def fit_codebook(

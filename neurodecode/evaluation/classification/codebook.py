@@ -31,7 +31,7 @@ from neurodecode.training.callbacks import MetricsTable
 from neurodecode.training.codebook_data import strided
 from neurodecode.training.codebook_masked import MaskedTask
 from neurodecode.training.codebook_task import ClassifyTask, StageTask, TokenizerTask, logged
-from neurodecode.training.fit import train_task
+from neurodecode.training.trainer import train_task
 
 
 class WeightedClassifyTask(ClassifyTask):
