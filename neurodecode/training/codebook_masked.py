@@ -16,7 +16,7 @@ from torch.nn import functional
 from neurodecode.config import CodebookTrainSettings
 from neurodecode.models.codebook.masked import MaskedEncoder, MaskedPrediction
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
-from neurodecode.models.layers.quantizer import in_step
+from neurodecode.models.layers.quantizer_processes import in_step
 from neurodecode.objectives.masked import (
     MaskedCodeLoss,
     MaskedEmbeddingLoss,

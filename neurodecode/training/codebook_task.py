@@ -19,7 +19,7 @@ from torch.nn import functional
 from neurodecode.config import CodebookTrainSettings, MaskedEncoderSettings
 from neurodecode.models.codebook.classifier import CodebookClassifier
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
-from neurodecode.models.layers.quantizer import spread
+from neurodecode.models.layers.quantizer_rows import spread
 from neurodecode.objectives.codebook import TokenizerLoss, TokenizerLosses
 from neurodecode.segments.batches import Batch
 from neurodecode.segments.labels import UNKNOWN

@@ -11,17 +11,11 @@ import torch
 from torch import distributed, multiprocessing
 from torch.nn import functional
 
-from neurodecode.models.layers.quantizer import (
-    EmaCodebook,
-    FiniteScalar,
-    ProductCodebook,
-    Quantizer,
-    from_all,
-    kmeans,
-    nearest,
-    partial_correlation,
-    spread,
-)
+from neurodecode.models.layers.quantizer import EmaCodebook, Quantizer
+from neurodecode.models.layers.quantizer_grid import FiniteScalar
+from neurodecode.models.layers.quantizer_processes import from_all
+from neurodecode.models.layers.quantizer_product import ProductCodebook, partial_correlation
+from neurodecode.models.layers.quantizer_rows import kmeans, nearest, spread
 
 MAKERS: dict[str, Callable[[], Quantizer]] = {
     "table": lambda: EmaCodebook(16, 8, start_tokens=16),
@@ -153,7 +147,7 @@ def test_the_nearest_unit_row_is_the_one_at_the_smallest_distance(monkeypatch) -
     z, rows = (functional.normalize(torch.randn(n, 6, generator=generator), dim=1) for n in (50, 9))
     expected = ((z[:, None].double() - rows[None].double()) ** 2).sum(-1).argmin(1)
     assert torch.equal(nearest(z, rows), expected)
-    monkeypatch.setattr("neurodecode.models.layers.quantizer.CHUNK", 7 * 9)  # pieces of 7 tokens
+    monkeypatch.setattr("neurodecode.models.layers.quantizer_rows.CHUNK", 7 * 9)  # pieces of 7 tokens
     assert torch.equal(nearest(z, rows), expected)
 
 

@@ -19,7 +19,9 @@ from neurodecode.models.codebook.classifier import CodebookClassifier
 from neurodecode.models.codebook.classifier_levels import LevelClassifier
 from neurodecode.models.codebook.masked import MaskedEncoder
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
-from neurodecode.models.layers.quantizer import EmaCodebook, FiniteScalar, ProductCodebook, Quantizer
+from neurodecode.models.layers.quantizer import EmaCodebook, Quantizer
+from neurodecode.models.layers.quantizer_grid import FiniteScalar
+from neurodecode.models.layers.quantizer_product import ProductCodebook
 
 
 def build_quantizer(settings: QuantizerSettings) -> Quantizer:

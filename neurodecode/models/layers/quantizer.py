@@ -7,24 +7,24 @@ One interface for all of them::
     quantizer.decode(codes)                                # equals values
 
 `EmaCodebook` is the table of the codebook-guided masked encoder (section 4.2 of its specification): unit rows that
-follow the mean of the tokens they win. `FiniteScalar` has no table to learn; `ProductCodebook` gives each part of a
-token a table of its own. All of them compute in float32 also under autocast, keep everything they learn in the state
-dict, learn in training mode only, and keep several processes in step where torch.distributed runs.
+follow the mean of the tokens they win. `quantizer_grid.FiniteScalar` has no table to learn;
+`quantizer_product.ProductCodebook` gives each part of a token a table of its own. All of them compute in float32 also under
+autocast, keep everything they learn in the state dict, learn in training mode only, and keep several processes in step
+where torch.distributed runs.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import distributed, nn
+from torch import nn
 from torch.nn import functional
 
-CHUNK = 1 << 24  # inner products held at a time: 64 MB of float32
-KMEANS_STEPS = 10  # as released
+from neurodecode.models.layers.quantizer_processes import from_all, from_first, in_step
+from neurodecode.models.layers.quantizer_rows import kmeans, nearest, spread, unit
+
 DEAD = 0.03  # share of the mean hits: with decay 0.99 a row that nothing hits falls below it after 350 steps
 
 
@@ -220,196 +220,6 @@ class EmaCodebook(Quantizer):
         self.hits.copy_(torch.where(dead, mean, self.hits))
         from_first(self.codebook)
         from_first(self.hits)
-
-
-class FiniteScalar(Quantizer):
-    """Finite scalar quantization (Mentzer et al. 2024): each number of a token is bounded and rounded to a few levels.
-
-    No table, nothing to learn, nothing to collapse. Entries are the grid points, with coordinates in [-1, 1].
-
-    Parameters
-    ----------
-    levels
-        Values of each of the D numbers; K is their product ((8, 8, 8, 4): 2048).
-    """
-
-    levels: torch.Tensor  # [D]
-    radix: torch.Tensor  # [D]
-
-    def __init__(self, levels: Sequence[int] = (8, 8, 8, 4)) -> None:
-        super().__init__(len(levels), math.prod(levels))
-        if min(levels) < 2:
-            raise ValueError(f"levels are {tuple(levels)}: each must be 2 or more")
-        radix = [math.prod(levels[:i]) for i in range(len(levels))]
-        self.register_buffer("levels", torch.tensor(levels), persistent=False)
-        self.register_buffer("radix", torch.tensor(radix), persistent=False)
-
-    def quantize(self, z: torch.Tensor) -> Quantized:
-        """[M, D] -> values [M, D], codes [M, 1] and three scalars."""
-        top = self.levels - 1  # [D]
-        position = (torch.tanh(z) + 1) / 2 * top  # in [0, top]
-        step = position.detach().round()
-        index = (step.long() * self.radix).sum(1)  # [M]
-        counts = self.count(index)
-        exact = self._point(step, top)
-        smooth = self._point(position, top)
-        return Quantized(exact + (smooth - smooth.detach()), index[:, None], z.new_zeros(()), *spread(counts))
-
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """[..., 1] -> [..., D]."""
-        step = codes // self.radix % self.levels  # [..., 1] -> [..., D]
-        return self._point(step.float(), self.levels - 1)
-
-    @staticmethod
-    def _point(step: torch.Tensor, top: torch.Tensor) -> torch.Tensor:
-        """Level 0..top -> coordinate in [-1, 1]."""
-        return 2 * step / top - 1
-
-
-class ProductCodebook(Quantizer):
-    """Each of G equal parts of a token has an `EmaCodebook` of its own, so there are K ** G entries (BrainStratify).
-
-    Parameters
-    ----------
-    codes, dimension
-        Rows K of each table; D, a multiple of G.
-    groups
-        Tables, G.
-    decorrelation
-        Weight of `partial_correlation`, which keeps parts from saying the same; 0: none.
-    settings
-        Of every table, see `EmaCodebook`.
-    """
-
-    def __init__(
-        self, codes: int, dimension: int, groups: int = 4, *, decorrelation: float = 0.0, **settings: Any
-    ) -> None:
-        if dimension % groups:
-            raise ValueError(f"dimension is {dimension}: it must be a multiple of groups, {groups}")
-        super().__init__(dimension, codes, groups)
-        self.decorrelation = decorrelation
-        self.tables = nn.ModuleList(EmaCodebook(codes, dimension // groups, **settings) for _ in range(groups))
-
-    def quantize(self, z: torch.Tensor) -> Quantized:
-        """[M, D] -> values [M, D], codes [M, G] and three scalars: means over the tables."""
-        parts = [table.quantize(part) for table, part in zip(self._tables(), z.chunk(self.groups, 1))]
-        values, codes, *scalars = zip(*parts)
-        found = Quantized(torch.cat(values, 1), torch.cat(codes, 1), *(torch.stack(s).mean() for s in scalars))
-        if self.decorrelation == 0 or self.groups == 1:
-            return found
-        return found._replace(loss=found.loss + self.decorrelation * partial_correlation(z, self.groups))
-
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """[..., G] -> [..., D]."""
-        return torch.cat([table.decode(codes[..., g : g + 1]) for g, table in enumerate(self._tables())], -1)
-
-    def in_use(self) -> float:
-        """Share of rows in use, mean over the tables; see `EmaCodebook.in_use`."""
-        return sum(table.in_use() for table in self._tables()) / self.groups
-
-    def _tables(self) -> list[EmaCodebook]:
-        return [table for table in self.tables if isinstance(table, EmaCodebook)]
-
-
-def partial_correlation(z: torch.Tensor, groups: int, ridge: float = 1e-3) -> torch.Tensor:
-    """Mean squared partial correlation of numbers that stand in different parts of a token.
-
-    Two numbers are compared with all others held fixed: from the inverse P of their covariance, -P_ij / sqrt(P_ii P_jj).
-
-    Parameters
-    ----------
-    z
-        Tokens [M, D] of a batch.
-    groups
-        Equal parts, 2 or more.
-    ridge
-        Share of the mean variance that is added to each variance: fewer tokens than numbers have no inverse.
-
-    Returns
-    -------
-    torch.Tensor
-        Scalar in [0, 1].
-    """
-    count, width = z.shape
-    centred = z - z.mean(0)
-    covariance = centred.T @ centred / count  # [D, D]
-    level = covariance.diagonal().mean().clamp_min(torch.finfo(z.dtype).tiny ** 0.5)
-    covariance = covariance / level + ridge * torch.eye(width, dtype=z.dtype, device=z.device)
-    inverse = torch.linalg.inv(covariance)
-    scale = inverse.diagonal().rsqrt()
-    correlation = inverse * scale[:, None] * scale
-    part = torch.arange(width, device=z.device) // (width // groups)
-    return correlation.square()[part[:, None] != part].mean()
-
-
-def unit(x: torch.Tensor) -> torch.Tensor:
-    """Scale to norm 1 along the last axis."""
-    return functional.normalize(x, dim=-1)
-
-
-@torch.no_grad()
-def nearest(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Index of the unit row nearest to each token: [M, D], [K, D] -> [M].
-
-    For unit rows the smallest distance is the largest inner product, so no distances are computed, and the products
-    are looked at in pieces, so memory does not grow with M K.
-    """
-    pieces = z.split(max(CHUNK // len(rows), 1))
-    return torch.cat([(piece @ rows.T).argmax(1) for piece in pieces])
-
-
-@torch.no_grad()
-def kmeans(tokens: torch.Tensor, clusters: int, steps: int = KMEANS_STEPS) -> torch.Tensor:
-    """Cosine k-means from distinct random tokens: [M, D] of unit norm -> [clusters, D] of unit norm.
-
-    A cluster that no token is nearest to keeps its place. Needs as many tokens as clusters.
-    """
-    if len(tokens) < clusters:
-        raise ValueError(f"{clusters} clusters need as many tokens, got {len(tokens)}")
-    means = tokens[torch.randperm(len(tokens), device=tokens.device)[:clusters]]
-    for _ in range(steps):
-        index = nearest(tokens, means)
-        sums = torch.zeros_like(means).index_add_(0, index, tokens)
-        hit = torch.bincount(index, minlength=clusters) > 0
-        means = torch.where(hit[:, None], unit(sums), means)
-    return means
-
-
-def spread(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Usage and perplexity of hits [K]."""
-    share = counts / counts.sum()
-    return (counts > 0).to(share.dtype).mean(), torch.exp(torch.special.entr(share).sum())
-
-
-def _several() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def in_step(x: torch.Tensor) -> torch.Tensor:
-    """Sum over all processes."""
-    if _several():
-        x = x.clone()
-        distributed.all_reduce(x)
-    return x
-
-
-def from_first(x: torch.Tensor) -> None:
-    """Overwrite with what the first process has."""
-    if _several():
-        distributed.broadcast(x, 0)
-
-
-def from_all(x: torch.Tensor) -> torch.Tensor:
-    """Rows [M, D] of all processes, whose M may differ, in one tensor that is the same everywhere."""
-    if not _several():
-        return x
-    sizes = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(sizes, torch.tensor([len(x)], device=x.device))
-    longest = int(max(sizes))
-    padded = functional.pad(x, (0, 0, 0, longest - len(x)))
-    parts = [torch.empty_like(padded) for _ in sizes]
-    distributed.all_gather(parts, padded)
-    return torch.cat([part[: int(size)] for part, size in zip(parts, sizes)])
 
 
 def _read_started(module: nn.Module, _: Any) -> None:

@@ -18,7 +18,9 @@ from neurodecode.models.codebook.classifier import CodebookClassifier
 from neurodecode.models.codebook.encoder import SignalEncoder
 from neurodecode.models.codebook.masked import MaskedEncoder
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
-from neurodecode.models.layers.quantizer import EmaCodebook, FiniteScalar, ProductCodebook
+from neurodecode.models.layers.quantizer import EmaCodebook
+from neurodecode.models.layers.quantizer_grid import FiniteScalar
+from neurodecode.models.layers.quantizer_product import ProductCodebook
 from neurodecode.objectives.masked import MaskedCodeLoss
 from tests.models.codebook.networks import CHANNELS, B, N, some_input
 from tests.models.codebook.plain import SMALL
