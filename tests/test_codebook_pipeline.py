@@ -197,3 +197,26 @@ def test_the_published_pipelines_have_one_split_and_the_paper_s_as_an_alternativ
     single = load_pipeline("duin2024")
     assert single.published_accuracy["mae"].subjects["012"] == "48.54 ± 0.56"
     assert single.published_accuracy["scratch"].subjects["007"] == "59.63 ± 2.20"
+
+
+def test_the_demonstration_ranks_channels_and_puts_scratch_and_linear_methods_beside_pretraining(tmp_path) -> None:
+    small = ["words.runs=3", "words.repetitions=2", "words.count=4", "words.conversation_seconds=20", "channels=24"]
+    changed = [f"cohort.options.{option}" for option in small]
+    changed += ["cohort.expected_recordings=8", "seeds=[0]"]
+    stages = ("tokenizer", "masked", "scratch", "mae")
+    changed += [f"training.{label}.training={{epochs: 1, warmup: 0}}" for label in stages]
+    changed += ["training.tokenizer.model.quantizer={codes: 8, start_tokens: 32}"]
+    out = tmp_path / "out"
+    assert run_pipeline(load_pipeline("demo_words", changed), out, say=lambda line: None) == []
+    summary = read_json(out / "summary.json")
+    assert (summary["simulated"], list(summary["labels"]), summary["rules"]) == (True, ["scratch", "mae"], ["run"])
+    assert [(c["base"], c["label"]) for c in summary["comparisons"]] == [("scratch", "mae")]
+    assert set(summary["baselines"]) == {"lda", "ridge"}
+    # every stage reads the ranked channels of the patient
+    ranked = pd.read_csv(out / "channels" / "channels.tsv", sep="\t", dtype={"subject": str})
+    for run in ("tokenizer", "masked", "scratch/seed-0", "mae/seed-0"):
+        chosen = read_json(out / "runs" / run / "fold-0" / "channels.json")
+        assert list(chosen) == ["01", "02"]
+        for subject, names in chosen.items():
+            best = ranked[ranked["subject"] == subject].sort_values("rank")["name"][: len(names)]
+            assert set(names) == set(best)
