@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from neurodecode.config.base import Settings
+from neurodecode.config.channels import ChannelChoice
 from neurodecode.config.features import FeatureSettings
 from neurodecode.config.models import ModelSettings, SpeechSettings
 from neurodecode.config.segments import SegmentSettings
@@ -104,6 +105,8 @@ class TrainSettings(Settings):
     """Only these subjects; empty takes all."""
     exclude: tuple[str, ...] = ()
     """Not these subjects, for example to calibrate to them later."""
+    channels: ChannelChoice | None = None
+    """Only these channels of each subject; the others are masked as if no recording had them. None takes all."""
     start_from: Path | None = None
     """A finished run of this network whose weights are the start; subjects it does not know start with the mean."""
     train_only: Literal["all", "subject"] = "all"

@@ -43,6 +43,7 @@ from neurodecode.progress import Bar
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.windows import WindowIndex, build_windows
 from neurodecode.store.store import Store
+from neurodecode.training.chosen import chosen_channels
 from neurodecode.training.portion import chosen_subjects, sessions_of
 from neurodecode.training.run_folder import first_difference, versions
 
@@ -102,6 +103,7 @@ def forecast(
     features = compute_features(opened, training.features, progress, index.borders)
     whole = [index.fold(name) for name in index.folds]
     first = BatchSource(whole[0], features, None, device, training.model.context)
+    first = first.only(chosen_channels(training.channels, whole[0]))
     questions = ask([_source(first, fold) for fold in whole], "test")
     parts = _parts(whole, settings)
     decoders = ["ridge", "network"] if settings.network else ["ridge"]
@@ -345,6 +347,11 @@ def _refuse_parts_of_parts(training: TrainSettings) -> None:
             raise SettingsError(
                 f"{name}: {value} limits what a run learns, and so does a forecast; leave it out of the recipe"
             )
+    if training.channels is not None and training.channels.file is not None:
+        raise SettingsError(
+            "channels.file: was ranked on all the training data, of which a part must not know; choose channels by regions or "
+            "names"
+        )
 
 
 def _accelerator(settings: ForecastSettings) -> str:

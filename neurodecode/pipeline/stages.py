@@ -82,7 +82,7 @@ def _why_another(info: dict[str, Any], settings: TrainSettings | CodebookTrainSe
     chosen = [r for r in stored if not settings.subjects or r["subject"] in settings.subjects]
     if {r["name"]: r["sha256_signal"] for r in chosen} != info["store_sha256s"]:
         return "its signals were others"
-    if isinstance(settings, CodebookTrainSettings) and info.get("channel_choice") != described(settings.channels):
+    if info.get("channel_choice") != described(settings.channels):
         return "its channels were chosen otherwise"
     start = info.get("start_from")
     if (

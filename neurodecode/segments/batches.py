@@ -8,7 +8,7 @@ windows that are asked about come first, and those that are only looked at after
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from neurodecode.config import ContextSettings
-from neurodecode.segments.layouts import Layouts, build_layouts
+from neurodecode.segments.layouts import Layouts, build_layouts, only_channels
 from neurodecode.segments.neighbours import NONE, find_neighbours
 from neurodecode.segments.scaling import Scalers
 from neurodecode.segments.windows import WindowIndex
@@ -130,6 +130,22 @@ class BatchSource:
         if self._neighbours is None or self._neighbours[0] is not self.index:
             self._neighbours = (self.index, find_neighbours(self.index, self.context))
         return self._neighbours[1]
+
+    def only(self, chosen: Mapping[str, Collection[str]] | None) -> BatchSource:
+        """The same windows with these channels of each subject alone, the others masked; None leaves all. No scalers yet.
+
+        Raises
+        ------
+        SettingsError
+            If a chosen channel is not there.
+        """
+        if chosen is None:
+            return self
+        source = copy.copy(self)
+        names = [r.channels["name"].astype(str).tolist() for r in self.index.recordings]
+        source.layouts = only_channels(self.layouts, names, [r.subject for r in self.index.recordings], chosen)
+        source.scalers = None  # fitted on other channels
+        return source
 
     def without_context(self) -> BatchSource:
         """The same windows, each alone."""

@@ -8,13 +8,14 @@ for signal.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 
-from neurodecode.errors import NeurodecodeError
+from neurodecode.errors import NeurodecodeError, SettingsError
 
 NO_POSITION = -0.1  # section 4.1: what channels without a position get; they are masked by the attention
 GENERIC = re.compile(r"^(EEG|MEG|CH|CHAN|CHANNEL|E)?\s*0*\d+$", re.IGNORECASE)
@@ -103,6 +104,50 @@ def build_layouts(tables: list[pd.DataFrame], by: str = "name", source: str = "s
     if empty:
         raise NeurodecodeError(f"{source}: recording {empty[0] + 1} has no good channel; leave it out or mend its bads")
     return Layouts(names, positions, valid, columns, places)
+
+
+def only_channels(
+    layouts: Layouts, names: list[list[str]], subjects: list[str], chosen: Mapping[str, Collection[str]]
+) -> Layouts:
+    """The same columns, where those that are not chosen are masked as channels that a recording lacks.
+
+    Parameters
+    ----------
+    layouts
+        Of all recordings.
+    names, subjects
+        Of each recording: names of its stored channels, and whose it is.
+    chosen
+        Subject -> names of his channels, in any order.
+
+    Raises
+    ------
+    SettingsError
+        If a chosen channel is good in none of the subject's recordings, or a recording has none of them.
+    """
+    valid = torch.zeros_like(layouts.valid)
+    good: dict[str, set[str]] = {subject: set() for subject in subjects}
+    for i, (stored, subject) in enumerate(zip(names, subjects)):
+        wanted = set(chosen[subject])
+        kept = torch.from_numpy(layouts.columns[i][[name in wanted for name in stored]])
+        valid[i, kept] = layouts.valid[i, kept]
+        good[subject] |= {
+            name for name, column in zip(stored, layouts.columns[i]) if name in wanted and valid[i, column]
+        }
+    for subject, there in good.items():
+        missing = [name for name in chosen[subject] if name not in there]
+        if missing or not there:
+            raise SettingsError(
+                f"channels: subject {subject} has no good channel {', '.join(missing[:3]) or 'left'} in this store "
+                f"({len(missing)} of {len(chosen[subject])} are not there); choose channels on the store that is trained on"
+            )
+    empty = [i for i in range(len(valid)) if not valid[i].any()]
+    if empty:
+        raise SettingsError(
+            f"channels: recording {empty[0] + 1} ({subjects[empty[0]]}) has none of the chosen channels, or all of them are "
+            "bad; choose more, or leave the recording out"
+        )
+    return replace(layouts, valid=valid)
 
 
 def natural_key(name: str) -> tuple:

@@ -16,15 +16,17 @@ from neurodecode.channels.areas import matching
 from neurodecode.channels.selection import first_seen, read_selection
 from neurodecode.config.channels import ChannelChoice
 from neurodecode.errors import LeakageError, SettingsError
-from neurodecode.segments.labels import LabelIndex
+from neurodecode.files import read_json
+from neurodecode.segments.windows import WindowIndex
 
 if TYPE_CHECKING:
     from neurodecode.store.store import StoredRecording
 
+CHANNELS = "channels.json"  # of a fold of a run: subject -> names
 SIDES = {"test": "tests", "valid": "validates on"}
 
 
-def chosen_channels(choice: ChannelChoice | None, fold: LabelIndex) -> dict[str, list[str]] | None:
+def chosen_channels(choice: ChannelChoice | None, fold: WindowIndex) -> dict[str, list[str]] | None:
     """Channels of each subject of a fold; None takes all.
 
     Raises
@@ -49,6 +51,28 @@ def chosen_channels(choice: ChannelChoice | None, fold: LabelIndex) -> dict[str,
     return _from_file(choice, choice.file, fold)
 
 
+def resolved(choice: ChannelChoice | None) -> ChannelChoice | None:
+    """The same choice whatever the working directory is."""
+    if choice is None or choice.file is None:
+        return choice
+    return choice.model_copy(update={"file": choice.file.resolve()})
+
+
+def refuse_other_channels(folder: Path, channels: dict[str, list[str]] | None) -> None:
+    """Stop if a fold that is under way read other channels: the file that chose them was ranked anew since.
+
+    Raises
+    ------
+    SettingsError
+        Naming the folder.
+    """
+    path = folder / CHANNELS
+    if path.is_file() and read_json(path) != channels:
+        raise SettingsError(
+            f"{folder}: began with other channels than channels.file chooses now; give another --out, or delete it"
+        )
+
+
 def described(choice: ChannelChoice | None) -> dict[str, Any] | None:
     """What run.json says of a choice, beside the settings: the method and the hash of a file, so that a table can tell."""
     if choice is None:
@@ -60,7 +84,7 @@ def described(choice: ChannelChoice | None) -> dict[str, Any] | None:
 
 
 def in_regions(recordings: Sequence[StoredRecording], regions: tuple[str, ...]) -> dict[str, list[str]]:
-    """Channels of each subject of some recordings whose region is one of some; what the channel tables say, no signal.
+    """Good channels of each subject of some recordings whose region is one of some; what the channel tables say, no signal.
 
     Raises
     ------
@@ -71,7 +95,8 @@ def in_regions(recordings: Sequence[StoredRecording], regions: tuple[str, ...]) 
     for recording in recordings:
         table = recording.channels
         labels = table["region"] if "region" in table else [""] * len(table)
-        found[recording.subject] |= {str(n): str(r) for n, r in zip(table["name"], labels) if r}
+        rows = zip(table["name"], labels, table["bad"])
+        found[recording.subject] |= {str(name): str(region) for name, region, bad in rows if region and not bad}
     inside = matching([label for names in found.values() for label in names.values()], regions)
     flags = iter(inside)
     chosen = {subject: [name for name in names if next(flags)] for subject, names in found.items()}
@@ -84,7 +109,7 @@ def in_regions(recordings: Sequence[StoredRecording], regions: tuple[str, ...]) 
     return chosen
 
 
-def _from_file(choice: ChannelChoice, file: Path, fold: LabelIndex) -> dict[str, list[str]]:
+def _from_file(choice: ChannelChoice, file: Path, fold: WindowIndex) -> dict[str, list[str]]:
     selection = read_selection(file)
     folds = selection["folds"]
     name = fold.fold_name if fold.fold_name in folds else next(iter(folds))
@@ -112,7 +137,7 @@ def _from_file(choice: ChannelChoice, file: Path, fold: LabelIndex) -> dict[str,
     return chosen
 
 
-def refuse_ranked_on(fold: LabelIndex, seen: list[dict[str, Any]], what: str) -> None:
+def refuse_ranked_on(fold: WindowIndex, seen: list[dict[str, Any]], what: str) -> None:
     """Check that no second in `seen` stands in a validation or test window of a fold.
 
     Recordings are the same if their names or their signals are.
@@ -122,6 +147,9 @@ def refuse_ranked_on(fold: LabelIndex, seen: list[dict[str, Any]], what: str) ->
     LeakageError
         Naming the first such window.
     """
+    how = "the same labels.split as the run"
+    if not hasattr(fold, "labels"):  # segments of speech are split by other settings, by content as a rule
+        how = "a labels.split that has the run's test and validation recordings, as segments.split by run; or choose by regions"
     for side, verb in SIDES.items():
         rows = fold.table.iloc[fold.rows(side)]
         for number in np.unique(rows["recording"]):
@@ -136,6 +164,6 @@ def refuse_ranked_on(fold: LabelIndex, seen: list[dict[str, Any]], what: str) ->
             at = first_seen(spans, starts, fold.n_times / fold.sfreq) if spans else None
             if at is not None:
                 raise LeakageError(
-                    f"{what} on second {at:.2f} of {recording.name}, which {fold.fold_name} {verb} here; rank with the same "
-                    "labels.split as the run"
+                    f"{what} on second {at:.2f} of {recording.name}, which {fold.fold_name} {verb} here; rank with "
+                    f"{how}"
                 )

@@ -22,13 +22,13 @@ from torch import nn
 from neurodecode.config import CodebookTrainSettings, TokenizerSettings
 from neurodecode.config.labels import LabelSettings
 from neurodecode.errors import SettingsError
-from neurodecode.files import read_json, write_json
+from neurodecode.files import write_json
 from neurodecode.models.build import count_parameters
 from neurodecode.segments.labels import LabelIndex, build_labels
 from neurodecode.store.store import Store
 from neurodecode.training import run_folder
 from neurodecode.training.callbacks import MetricsTable
-from neurodecode.training.chosen import chosen_channels, described
+from neurodecode.training.chosen import CHANNELS, chosen_channels, described, refuse_other_channels, resolved
 from neurodecode.training.codebook_data import (
     SubjectSource,
     WholeIndex,
@@ -37,7 +37,7 @@ from neurodecode.training.codebook_data import (
     unlabelled,
     without_events,
 )
-from neurodecode.training.codebook_stages import CHANNELS, Start, build_stage, checkpoints, stage_sizes, stage_task
+from neurodecode.training.codebook_stages import Start, build_stage, checkpoints, stage_sizes, stage_task
 from neurodecode.training.codebook_task import logged
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
 from neurodecode.training.trainer import data_device, resolve_accelerator, resolve_precision, train_task
@@ -74,9 +74,7 @@ def fit_codebook(
     out = Path(out)
     if settings.start_from is not None:  # the same run whatever the working directory is
         settings = settings.model_copy(update={"start_from": settings.start_from.resolve()})
-    if settings.channels is not None and settings.channels.file is not None:
-        choice = settings.channels.model_copy(update={"file": settings.channels.file.resolve()})
-        settings = settings.model_copy(update={"channels": choice})
+    settings = settings.model_copy(update={"channels": resolved(settings.channels)})
     if settings.levels is not None and settings.levels.table is not None:
         below = settings.levels.model_copy(update={"table": settings.levels.table.resolve()})
         settings = settings.model_copy(update={"levels": below})
@@ -104,7 +102,7 @@ def fit_codebook(
         fold = _fold(settings, index, name)
         source = fold.source(fit=True, device=str(device))
         data = SubjectSource(source, kept[name])
-        _refuse_other_channels(folder, dict(zip(fold.subjects, data.channels)))
+        refuse_other_channels(folder, dict(zip(fold.subjects, data.channels)))
         start = None if settings.start_from is None else Start(settings.start_from, fold, data)
         torch.manual_seed(settings.seed)  # just before the weights are drawn
         model = build_stage(settings, stage_sizes(settings, fold, data, start) | level_sizes(settings, levels[name]))
@@ -179,15 +177,6 @@ def _refuse_other_start(out: Path, info: dict[str, Any]) -> None:
     if checkpoints(Path(start["run"]), list(start["checkpoints"])) != start["checkpoints"]:
         raise SettingsError(
             f"{out}: began with {start['run']}, which has been trained anew since; give another --out, or delete {out}"
-        )
-
-
-def _refuse_other_channels(folder: Path, channels: dict[str, list[str]]) -> None:
-    """Stop if a fold that is under way read other channels: the file that chose them was ranked anew since."""
-    path = folder / CHANNELS
-    if path.is_file() and read_json(path) != channels:
-        raise SettingsError(
-            f"{folder}: began with other channels than channels.file chooses now; give another --out, or delete it"
         )
 
 

@@ -33,12 +33,12 @@ from neurodecode.segments.label_levels import FoldLevels
 from neurodecode.segments.labels import LabelFeatures, LabelIndex
 from neurodecode.segments.scaling import Scalers
 from neurodecode.training import run_folder
+from neurodecode.training.chosen import CHANNELS
 from neurodecode.training.codebook_data import SubjectSource, refuse_seen_tests
 from neurodecode.training.codebook_masked import MaskedTask
 from neurodecode.training.codebook_task import ClassifyTask, StageTask, TokenizerTask
 from neurodecode.training.levels import LevelsTask, level_sizes, read_levels
 
-CHANNELS = "channels.json"  # of a fold: subject -> names
 Stage = CodebookTokenizer | MaskedEncoder | CodebookClassifier
 
 

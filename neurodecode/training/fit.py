@@ -34,6 +34,7 @@ from neurodecode.segments.windows import WindowIndex, build_windows
 from neurodecode.stimuli.features import FeatureStore, compute_features
 from neurodecode.store.store import Store
 from neurodecode.training import run_folder
+from neurodecode.training.chosen import CHANNELS, chosen_channels, described, refuse_other_channels, resolved
 from neurodecode.training.data import Source
 from neurodecode.training.portion import chosen_subjects, session_names, sessions_of, trained_rows, within_minutes
 from neurodecode.training.start import Start, freeze, write_start
@@ -88,6 +89,7 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
     out = Path(out)
     if settings.start_from is not None:  # the same run whatever the working directory is
         settings = settings.model_copy(update={"start_from": settings.start_from.resolve()})
+    settings = settings.model_copy(update={"channels": resolved(settings.channels)})
     accelerator, precision = resolve_accelerator(settings), resolve_precision(settings)
     opened = Store(store)
     names = chosen_subjects(settings, opened)
@@ -99,8 +101,10 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
     features = compute_features(opened, settings.features, progress, index.borders)
     _warn_about_batches(settings, index)
     device = data_device(settings, accelerator, index)
-    context = settings.model.context
-    first = BatchSource(within_minutes(index.fold(index.folds[0]), settings.minutes), features, None, device, context)
+    if settings.channels is not None:  # all folds are asked before the first is trained
+        for name in index.folds:
+            refuse_other_channels(out / name, chosen_channels(settings.channels, index.fold(name)))
+    first = _source(settings, index, index.folds[0], features, device)
     if info is None:
         info = _describe(settings, opened, index, features, first)
         if first_process():
@@ -111,7 +115,7 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
             continue
         source = first
         if name != index.folds[0]:
-            source = BatchSource(within_minutes(index.fold(name), settings.minutes), features, None, device, context)
+            source = _source(settings, index, name, features, device)
         start = None if settings.start_from is None else Start(settings, name)
         source.scalers = source.fit_scalers() if start is None else start.scalers(source.fit_scalers())
         data = _prepare(settings, source, folder)
@@ -185,6 +189,15 @@ def train_fold(
     )
 
 
+def _source(
+    settings: TrainSettings, index: WindowIndex, name: str, features: FeatureStore, device: torch.device
+) -> BatchSource:
+    """Windows of a fold with the channels that it reads, unscaled."""
+    fold = within_minutes(index.fold(name), settings.minutes)
+    source = BatchSource(fold, features, None, device, settings.model.context)
+    return source.only(chosen_channels(settings.channels, fold))
+
+
 def _prepare(settings: TrainSettings, source: BatchSource, folder: Path) -> FoldData:
     """Write what the fold's evaluation needs, and gather the sizes."""
     index = source.index
@@ -193,6 +206,8 @@ def _prepare(settings: TrainSettings, source: BatchSource, folder: Path) -> Fold
         assert source.scalers is not None
         source.scalers.save(folder / "scalers.npz")
         run_folder.write_windows(folder / "windows.csv.gz", index.table)
+        if settings.channels is not None:
+            write_json(folder / CHANNELS, chosen_channels(settings.channels, index))
         layouts = source.layouts
         more = {"valid": layouts.valid.numpy(), "places": layouts.places.numpy()}
         if sessions is not None:
@@ -254,6 +269,7 @@ def _describe(
         "subjects": index.subjects,
         "recordings": [r.name for r in index.recordings],
         "channel_names": source.layouts.names,
+        "channel_choice": described(settings.channels),
         "session_names": [] if sessions is None else session_names(source.index, unit),
         "start_from": None if settings.start_from is None else {"run": settings.start_from.as_posix()},
         "split": split,

@@ -27,6 +27,7 @@ from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.scaling import Scalers
 from neurodecode.segments.windows import build_windows
 from neurodecode.store.store import Store
+from neurodecode.training.chosen import CHANNELS
 from neurodecode.training.data import noise_like
 from neurodecode.training.portion import chosen_subjects, within_minutes
 from neurodecode.training.run_folder import read_run, run_settings
@@ -159,7 +160,11 @@ def load_source(
         )
     features = compute_features(opened, settings.features, progress, index.borders)
     scalers = Scalers.load(run / fold / "scalers.npz")
-    return BatchSource(index, features, scalers, device, settings.model.context)
+    source = BatchSource(index, features, None, device, settings.model.context)
+    if settings.channels is not None:  # as they were chosen then, whatever became of the file
+        source = source.only(read_json(run / fold / CHANNELS))
+    source.scalers = scalers
+    return source
 
 
 @torch.inference_mode()
