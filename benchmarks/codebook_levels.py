@@ -3,9 +3,9 @@
 Simulated patients say 24 words of two syllables out of eight, so a word is a pair of values, and some pairs are never trained.
 Cohort, network and training are those of codebook_evidence.py, channels of the planted regions, each patient alone; three runs
 train, one chooses the epoch, two are tested; mean and range over seeds. Syllables of words alone are those of the word that was
-answered: what knowing words by heart says of them. A finished run is not trained again.
+answered: what knowing words by heart says of them. A finished run is not trained again, so seeds can be added later.
 
-python benchmarks/codebook_levels.py FOLDER
+python benchmarks/codebook_levels.py FOLDER [SEEDS, for example 1,2]
 """
 
 from __future__ import annotations
@@ -134,38 +134,40 @@ def averaged(rows: list[list[float | None]]) -> list[float | None]:
     return [None if None in column else sum(column) / len(column) for column in zip(*rows)]
 
 
-def table_of_words(folder: Path, planted: dict[str, list[str]], vocabulary: dict[str, list[int]]) -> None:
+def table_of_words(
+    folder: Path, planted: dict[str, list[str]], vocabulary: dict[str, list[int]], seeds: tuple[int, ...]
+) -> None:
     print("\nall words trained: accuracy of words of each patient; mean over patients of words and of syllables\n")
     heads = ["classifier", *planted, "mean", "syllables"]
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     for name, levels in KINDS:
         found = {
             subject: [
-                train(folder, f"{name.replace(' ', '-')}-{subject}", s, {subject: names}, levels, []) for s in SEEDS
+                train(folder, f"{name.replace(' ', '-')}-{subject}", s, {subject: names}, levels, []) for s in seeds
             ]
             for subject, names in planted.items()
         }
         own = {subject: [words_of(run, []) for run in runs] for subject, runs in found.items()}
-        seeds = [averaged([own[subject][k] for subject in planted]) for k in range(len(SEEDS))]
-        below = [averaged([syllables_of(found[s][k], vocabulary, []) for s in planted]) for k in range(len(SEEDS))]
-        cells = [*(spread(own[subject], 0) for subject in planted), spread(seeds, 0), spread(below, 0)]
+        words = [averaged([own[subject][k] for subject in planted]) for k in range(len(seeds))]
+        below = [averaged([syllables_of(found[s][k], vocabulary, []) for s in planted]) for k in range(len(seeds))]
+        cells = [*(spread(own[subject], 0) for subject in planted), spread(words, 0), spread(below, 0)]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     linear = [lda(folder, subject, names, False) for subject, names in planted.items()]
     print(f"| LDA, waveform | {' | '.join(f'{v:.3f}' for v in [*linear, sum(linear) / len(linear)])} | - |")
     for place in (1, 2):
-        cells = [f"{rows[0][place]:.3f}" for rows in [*own.values(), seeds, below]]
+        cells = [f"{rows[0][place]:.3f}" for rows in [*own.values(), words, below]]
         print(f"| {COLUMNS[place]} | {' | '.join(cells)} |", flush=True)
 
 
 def table_of_held_out(
-    folder: Path, planted: dict[str, list[str]], vocabulary: dict[str, list[int]], held: list[str]
+    folder: Path, planted: dict[str, list[str]], vocabulary: dict[str, list[int]], held: list[str], seeds: tuple[int, ...]
 ) -> None:
     print(f"\n{len(held)} words held out ({', '.join(held)}): accuracy, mean over patients, range over seeds\n")
     heads = ["classifier", "trained words", "held-out words", "among themselves", "syllables of held-out words"]
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     for name, levels in KINDS:
         rows, below = [], []
-        for seed in SEEDS:
+        for seed in seeds:
             runs = [train(folder, f"held-{levels}-{s}", seed, {s: names}, levels, held) for s, names in planted.items()]
             rows.append(averaged([words_of(run, held) for run in runs]))
             below.append(averaged([syllables_of(run, vocabulary, held) for run in runs]))
@@ -176,7 +178,7 @@ def table_of_held_out(
         print(f"| {COLUMNS[place]} (of composed) | {' | '.join(cells)} | {below[0][place]:.3f} |", flush=True)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, seeds: tuple[int, ...]) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -184,8 +186,8 @@ def main(folder: Path) -> None:
     vocabulary = prepare(folder)
     planted, _ = channels_of(folder)
     begin = time.process_time()
-    table_of_words(folder, planted, vocabulary)
-    table_of_held_out(folder, planted, vocabulary, held_out(vocabulary))
+    table_of_words(folder, planted, vocabulary, seeds)
+    table_of_held_out(folder, planted, vocabulary, held_out(vocabulary), seeds)
     print(f"\n({time.process_time() - begin:.0f} s of processor time)")
     changed = dict(setting.split("=", 1) for setting in [*COHORT, *WORDS])  # the last of a name holds
     print(
@@ -194,6 +196,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), tuple(map(int, sys.argv[2].split(","))) if sys.argv[2:] else SEEDS)
