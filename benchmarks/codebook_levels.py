@@ -160,7 +160,11 @@ def table_of_words(
 
 
 def table_of_held_out(
-    folder: Path, planted: dict[str, list[str]], vocabulary: dict[str, list[int]], held: list[str], seeds: tuple[int, ...]
+    folder: Path,
+    planted: dict[str, list[str]],
+    vocabulary: dict[str, list[int]],
+    held: list[str],
+    seeds: tuple[int, ...],
 ) -> None:
     print(f"\n{len(held)} words held out ({', '.join(held)}): accuracy, mean over patients, range over seeds\n")
     heads = ["classifier", "trained words", "held-out words", "among themselves", "syllables of held-out words"]
