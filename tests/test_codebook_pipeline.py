@@ -98,6 +98,25 @@ def test_the_summary_holds_means_over_seeds_and_over_patients_beside_what_was_pu
     assert "62.70 ± 4.69" in page
     assert "78.60 ± 0.79" in page
     assert not re.search(r"(src|href)=\"https?:", page)
+    # a reader sees the question, the number of labels, the pretraining beside constant answers, and pages that exist
+    assert summary["title"] == load_pipeline("duin2024").title
+    assert f"{summary['title']}. 2 subjects tested, 4 labels, 3 kinds of classifier." in page
+    links = re.findall(r'href="(runs/[^"]+)"', page)
+    assert len(links) == 4 + 12
+    assert [link for link in links if not (out / link).is_file()] == []
+    curve = pd.read_csv(out / "runs" / "masked" / "sub-001" / "fold-0" / "metrics.csv")
+    kept = curve.loc[curve["valid_loss"].idxmin()]
+    row = page[page.index("runs/masked/sub-001/report.html") :].partition("</tr>")[0]
+    assert f"hidden codes named {kept['valid_accuracy']:.3f}" in row
+    assert f"the most frequent code {kept['valid_majority']:.3f}" in row
+    # a flat signal holds nothing: the tokenizers of both patients are told of, at the top and in their rows
+    assert page.count("the codes hold nothing of the signal") == 2
+    assert "pretraining runs did no better than a constant answer" in page
+    # of four labels the right one is always among five: no card boasts of it
+    single = (out / "runs" / "mae" / "sub-002" / "seed-2" / "report.html").read_text(encoding="utf-8")
+    cards = re.findall(r'<div class="soft small">([^<]+)</div>\s*<div class="value">', single)
+    assert cards == ["accuracy", "balanced accuracy"]
+    assert "1 subject (002)" in single
 
 
 def test_running_again_trains_nothing(root, finished, monkeypatch) -> None:

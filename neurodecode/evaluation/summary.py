@@ -39,6 +39,7 @@ def summarise(
     published: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     keep: Sequence[Path] | None = None,
+    title: str = "",
 ) -> dict[str, Any]:
     """Figures of several labels, each over its seeds and subjects.
 
@@ -52,6 +53,8 @@ def summarise(
         Label -> `source`, `cohort`, `subjects` (accuracies in %, as text).
     keep
         Only runs in these folders; none takes all.
+    title
+        The question, in words.
 
     Returns
     -------
@@ -84,6 +87,7 @@ def summarise(
             "schema": SCHEMA,
             "kind": KIND,
             "name": name,
+            "title": title,
             "simulated": any(entry["simulated"] for entry in labels.values()),
             "rules": sorted({entry["rule"] for entry in labels.values()}),
             "subjects": sorted({s for entry in labels.values() for s in entry["subjects"]}, key=natural_key),
@@ -245,7 +249,8 @@ def summary_table(summary: dict[str, Any]) -> tuple[str, list[str], list[list[st
     for name in ("majority", "chance"):
         cells = [_number(f, first[f][name]) for f in shown]
         rows.append([name, cells[0], *(["-"] if published else []), *cells[1:]])
-    title = f"{summary['name']}: {len(summary['subjects'])} subject(s), {'SIMULATED' if summary['simulated'] else 'recorded'}"
+    n = len(summary["subjects"])
+    title = f"{summary['name']}: {n} subject{'s' * (n != 1)}, {'SIMULATED' if summary['simulated'] else 'recorded'}"
     columns = ["", heads[0], *(["published, %"] if published else []), *heads[1:]]
     return title, columns, rows, _notes(summary)
 

@@ -71,7 +71,7 @@ def run_codebook(
     there = [folder for folder in classifiers if any(run == folder or folder in run.parents for run in keys)]
     if there:
         published = {label: value.model_dump() for label, value in settings.published_accuracy.items()}
-        summary = summarise(settings.name, there, published, keep=tuple(keys))
+        summary = summarise(settings.name, there, published, keep=tuple(keys), title=settings.title)
         write_json(out / "summary.json", summary)
         if show is not None:
             show(summary)

@@ -21,6 +21,7 @@ from neurodecode.files import read_json
 from neurodecode.reports import label_figures
 from neurodecode.training.classification import FIGURES, read_classification
 from neurodecode.training.level_scores import level_rows
+from neurodecode.training.run_folder import read_run
 
 QUESTIONS = {
     "tokenizer": "How much of the signal survives a table of codes?",
@@ -180,6 +181,8 @@ def _classification(run: Path) -> dict[str, Any]:
     cards = []
     for key in ("accuracy", "top5", "balanced_accuracy"):
         figure = result["metrics"][key]
+        if figure["chance"] >= 1:  # top-5 of five labels is right whatever is answered
+            continue
         nothing = f"chance {figure['chance']:.3f}, majority {figure['majority']:.3f}"
         cards.append({"label": FIGURES[key], "value": f"{figure['value']:.3f}", "beside": nothing})
     content: dict[str, Any] = {
@@ -255,7 +258,7 @@ def summary_content(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
     """Everything the template shows of all classifiers of a pipeline."""
     title, columns, rows, notes = summary_table(summary)
     lines = comparison_lines(summary)
-    mine, heads, lists = subjects_table(summary)
+    mine, heads, lists = _stacked(*subjects_table(summary))
     values = {
         label: {subject: row["accuracy"] for subject, row in entry["subjects"].items()}
         for label, entry in (summary["labels"] | summary["baselines"]).items()
@@ -264,23 +267,77 @@ def summary_content(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
         label: {s: _leading(text) for s, text in entry["published"].get("subjects", {}).items()}
         for label, entry in summary["labels"].items()
     }
-    runs = []
-    for label, entry in summary["labels"].items():
-        for run in entry["runs"]:
-            path = Path(run)
-            below = path.relative_to(folder) if path.is_relative_to(folder) else path
-            start = "scratch" if entry["start"] is None else entry["start"]
-            runs.append(
-                {"label": label, "start": start, "name": below.as_posix(), "link": f"{below.as_posix()}/report.html"}
-            )
+    runs = [
+        _linked(folder, Path(run)) | {"label": label, "start": "scratch" if entry["start"] is None else entry["start"]}
+        for label, entry in summary["labels"].items()
+        for run in entry["runs"]
+    ]
+    pretraining = [_linked(folder, run) | _pretrained(run) for run in _starts(summary)]
     return {
         "summary": summary,
+        "question": summary.get("title") or QUESTIONS["classify"],
         "table": {"title": title, "columns": columns, "rows": rows, "notes": [n for n in notes if n not in lines]},
+        "meanings": [RULES[rule] for rule in summary["rules"] if rule in RULES],
+        "n_labels": max(entry["n_classes"] for entry in summary["labels"].values()),
         "lines": lines,
         "subjects": {"title": mine, "columns": heads, "rows": lists},
         "published": any(entry["published"] for entry in summary["labels"].values()),
         "figure": Markup(label_figures.subject_dots(values, published)),
+        "pretraining": pretraining,
+        "warned": sum(bool(row["warnings"]) for row in pretraining),
         "runs": runs,
+    }
+
+
+def _stacked(title: str, columns: list[str], rows: list[list[str]]) -> tuple[str, list[str], list[list[list[str]]]]:
+    """Cells as lines, so that many labels fit a page: an interval and a published figure stand under the figure."""
+    beside = [
+        columns[k + 1] if columns[k + 1 : k + 2] == [f"{name}, published"] else "" for k, name in enumerate(columns)
+    ]
+    kept = [k for k, name in enumerate(columns) if name not in beside]
+    found = []
+    for row in rows:
+        cells = []
+        for k in kept:
+            figure, _, interval = row[k].partition(" [")
+            cells.append([figure, *([f"[{interval}"] if interval else [])])
+            if beside[k] and row[k + 1] != "-":
+                cells[-1].append(f"published {row[k + 1]}")
+        found.append(cells)
+    return title, [columns[k] for k in kept], found
+
+
+def _linked(folder: Path, run: Path) -> dict[str, str]:
+    """Name of a run as seen from a page, and the link to its report; no link where there is none."""
+    below = run.relative_to(folder) if run.is_relative_to(folder) else run
+    there = (run / "report.html").is_file()
+    return {"name": below.as_posix(), "link": f"{below.as_posix()}/report.html" if there else ""}
+
+
+def _starts(summary: dict[str, Any]) -> list[Path]:
+    """Runs that the encoders came from, and those that these came from, each once, the first stage first."""
+    found: list[Path] = []
+    for entry in summary["labels"].values():
+        for name in entry["runs"]:
+            chain, run = [], Path(name)
+            while (run / "run.json").is_file() and (start := read_run(run)["start_from"]):
+                run = Path(start["run"])
+                chain.append(run)
+            found += [run for run in reversed(chain) if run not in found and (run / "run.json").is_file()]
+    return found
+
+
+def _pretrained(run: Path) -> dict[str, Any]:
+    """The first figure of a run without labels, what costs nothing beside it, and what speaks against the run."""
+    info = read_run(run)
+    task, folds = info["settings"]["task"], metrics(run, info)
+    cards = _pretraining_cards(task, folds)
+    figure = cards[0] if cards else {"label": "-", "value": "-", "beside": ""}
+    return {
+        "task": task,
+        "subjects": ", ".join(info["subjects"]),
+        "figure": figure,
+        "warnings": _warnings(task, info, folds),
     }
 
 

@@ -126,7 +126,7 @@ def learning_curves(folds: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
         axes.plot([], [], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="training")
         axes.set_ylabel("loss")
         whole_epochs(axes)
-        axes.legend(fontsize=9, ncols=2)
+        axes.legend(fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0))
 
     return draw(HALF, 3.0, plot, "learning curves")
 
