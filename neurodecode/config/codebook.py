@@ -65,13 +65,16 @@ class CodebookEncoderSettings(Settings):
 class QuantizerSettings(Settings):
     """The table of codes."""
 
-    kind: Literal["ema", "finite-scalar", "product"] = "ema"
+    kind: Literal["ema", "finite-scalar", "product", "shared-private"] = "ema"
     """ema: unit rows that follow the tokens they win (paper); finite-scalar: a fixed grid; product: a table for each
-    part of a token."""
+    part of a token; shared-private: rows of that kind for all subjects, and some for each subject alone (H2DiLR)."""
     codes: PositiveInt = 2048
-    """Rows of a table (ema, product); 2048 was the best of 512 to 8192 (figure 5a), 1024 in the multi-subject model."""
+    """Rows of a table (ema, product) or that all subjects share (shared-private); 2048 was the best of 512 to 8192 (figure 5a),
+    1024 in the multi-subject model, 128 in H2DiLR."""
+    private: PositiveInt = 32
+    """Rows of each subject alone (shared-private only; H2DiLR: 32)."""
     dimension: PositiveInt = 64
-    """Numbers of a row (ema) or of all parts together (product); 64 was the best (figure 5b)."""
+    """Numbers of a row (ema, shared-private) or of all parts together (product); 64 was the best (figure 5b)."""
     groups: PositiveInt = 4
     """Tables (product only)."""
     decorrelation: float = Field(0.0, ge=0)
@@ -80,12 +83,13 @@ class QuantizerSettings(Settings):
     levels: tuple[int, ...] = (8, 8, 8, 4)
     """Levels of each number; their product is the number of codes (finite-scalar only)."""
     decay: float = Field(0.99, gt=0, lt=1)
-    """Of rows and of their hits, a step (ema, product)."""
+    """Of rows and of their hits, a step (all but finite-scalar)."""
     commitment: PositiveFloat = 1.0
-    """Weight of the squared distance between a token and its row (ema, product)."""
+    """Weight of the squared distance between a token and its row (all but finite-scalar)."""
     start_tokens: int | None = Field(None, ge=0)
-    """Tokens for the k-means that the table starts from: none takes 4 x codes, 0 starts from random rows. The released
-    code took the first batch it saw, also in evaluation and also with fewer tokens than rows."""
+    """Tokens for the k-means that the table starts from: none takes 4 x codes, 0 starts from random rows; private rows take as
+    many for each row, from their subject. The released code took the first batch it saw, also in evaluation and also with
+    fewer tokens than rows."""
     revive_below: float = Field(0.03, ge=0, lt=1)
     """A row with fewer hits than this share of the mean is put on a token of the batch; 0: never, as published."""
 

@@ -103,7 +103,8 @@ def build_stage(settings: CodebookTrainSettings, sizes: dict[str, Any]) -> Stage
     if isinstance(model, MaskedEncoderSettings):
         quantizer = None
         if model.target != "patches":
-            quantizer = build_quantizer(validate(TokenizerSettings, sizes["tokenizer"], "run.json").quantizer)
+            table = validate(TokenizerSettings, sizes["tokenizer"], "run.json").quantizer
+            quantizer = build_quantizer(table, sizes.get("tokenizer_subjects", 1))
         return build_masked_encoder(model, n_chans=n_chans, quantizer=quantizer)
     return build_classifier(
         model,
@@ -195,7 +196,8 @@ def stage_sizes(
         missing = [name for name, place in zip(index.subjects, start.places) if place is None]
         if missing:
             raise SettingsError(f"start_from: {start.run} has no subject {', '.join(missing)}; name others in subjects")
-        return sizes | {"tokenizer": start.settings.model.model_dump(mode="json")}
+        theirs = {"tokenizer_subjects": len(start.info["subjects"])}
+        return sizes | {"tokenizer": start.settings.model.model_dump(mode="json")} | theirs
     if start.settings.task == "classify":
         raise SettingsError(f"start_from: {start.run} is a classify run; give a masked or a tokenizer run")
     ours, theirs = settings.model.encoder.model_dump(), start.settings.model.encoder.model_dump()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import distributed, multiprocessing
 from torch.nn import functional
 
-from neurodecode.models.layers.quantizer import EmaCodebook, Quantizer
+from neurodecode.models.layers.quantizer import EmaCodebook, Quantized, Quantizer
 from neurodecode.models.layers.quantizer_grid import FiniteScalar
-from neurodecode.models.layers.quantizer_processes import from_all
 from neurodecode.models.layers.quantizer_product import ProductCodebook, partial_correlation
 from neurodecode.models.layers.quantizer_rows import kmeans, nearest, spread
+from neurodecode.models.layers.quantizer_shared import SharedPrivateCodebook
 
 MAKERS: dict[str, Callable[[], Quantizer]] = {
     "table": lambda: EmaCodebook(16, 8, start_tokens=16),
@@ -25,6 +23,9 @@ MAKERS: dict[str, Callable[[], Quantizer]] = {
     "product": lambda: ProductCodebook(8, 12, groups=3, start_tokens=0),
     "product of unlike parts": lambda: ProductCodebook(8, 12, groups=3, start_tokens=0, decorrelation=0.5),
     "product of one": lambda: ProductCodebook(8, 12, groups=1),
+    "shared and private": lambda: SharedPrivateCodebook(12, 3, 8, n_subjects=3, start_tokens=16),
+    "shared and private from random rows": lambda: SharedPrivateCodebook(12, 3, 8, n_subjects=3, start_tokens=0),
+    "shared and private of one": lambda: SharedPrivateCodebook(12, 4, 8, start_tokens=0, revive_below=0),
 }
 
 
@@ -37,10 +38,15 @@ def tokens(quantizer: Quantizer, *shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(*shape, quantizer.dimension, generator=torch.Generator().manual_seed(seed))
 
 
+def ask(quantizer: Quantizer, z: torch.Tensor) -> Quantized:
+    """The parts of the first axis are subjects' in turns."""
+    return quantizer(z, torch.arange(len(z)) % quantizer.n_subjects)
+
+
 def trained(name: str) -> Quantizer:
     quantizer = make(name).train()
     for step in range(5):
-        quantizer(tokens(quantizer, 4, 10, seed=step))
+        ask(quantizer, tokens(quantizer, 4, 10, seed=step))
     return quantizer
 
 
@@ -49,7 +55,7 @@ class TestEveryQuantizer:
     def test_gives_one_entry_and_one_index_a_table_for_each_token(self, name: str) -> None:
         quantizer = make(name)
         for shape in [(4, 10), (7,), (2, 3, 5)]:
-            found = quantizer(tokens(quantizer, *shape))
+            found = ask(quantizer, tokens(quantizer, *shape))
             assert found.values.shape == (*shape, quantizer.dimension)
             assert found.codes.shape == (*shape, quantizer.groups)
             assert found.codes.dtype == torch.int64
@@ -58,7 +64,7 @@ class TestEveryQuantizer:
 
     def test_an_index_decodes_to_the_very_entry(self, name: str) -> None:
         quantizer = trained(name).eval()
-        found = quantizer(tokens(quantizer, 4, 10))
+        found = ask(quantizer, tokens(quantizer, 4, 10))
         assert torch.equal(quantizer.decode(found.codes), found.values)
 
     def test_every_index_has_an_entry_of_its_own(self, name: str) -> None:
@@ -72,7 +78,7 @@ class TestEveryQuantizer:
         quantizer = make(name).train()
         z = tokens(quantizer, 4, 10).requires_grad_(True)
         weight = tokens(quantizer, 4, 10, seed=5)
-        found = quantizer(z)
+        found = ask(quantizer, z)
         ((found.values * weight).sum() + found.loss).backward()
         assert z.grad is not None
         assert z.grad.isfinite().all()
@@ -82,20 +88,20 @@ class TestEveryQuantizer:
     def test_changes_nothing_in_evaluation_mode(self, name: str) -> None:
         quantizer = make(name).eval()
         before = {key: value.clone() for key, value in quantizer.state_dict().items()}
-        first = quantizer(tokens(quantizer, 4, 10))
-        quantizer(tokens(quantizer, 50, 10, seed=3))
+        first = ask(quantizer, tokens(quantizer, 4, 10))
+        ask(quantizer, tokens(quantizer, 50, 10, seed=3))
         for key, value in quantizer.state_dict().items():
             assert torch.equal(value, before[key]), key
-        assert torch.equal(quantizer(tokens(quantizer, 4, 10)).codes, first.codes)
+        assert torch.equal(ask(quantizer, tokens(quantizer, 4, 10)).codes, first.codes)
 
     def test_comes_back_from_its_state_dict_and_goes_on_the_same(self, name: str) -> None:
         quantizer, other = trained(name), make(name)
         other.load_state_dict(quantizer.state_dict())
         for step in range(3):
             torch.manual_seed(step)
-            a = quantizer(tokens(quantizer, 4, 10, seed=10 + step))
+            a = ask(quantizer, tokens(quantizer, 4, 10, seed=10 + step))
             torch.manual_seed(step)
-            b = other(tokens(quantizer, 4, 10, seed=10 + step))
+            b = ask(other, tokens(quantizer, 4, 10, seed=10 + step))
             assert all(torch.equal(x, y) for x, y in zip(a, b))
         for key, value in quantizer.state_dict().items():
             assert torch.equal(value, other.state_dict()[key]), key
@@ -105,20 +111,20 @@ class TestEveryQuantizer:
         z = tokens(quantizer, 40, 10).bfloat16()
         torch.manual_seed(0)
         with torch.autocast("cpu", torch.bfloat16):
-            found = quantizer(z)
+            found = ask(quantizer, z)
         torch.manual_seed(0)
-        expected = other(z.float())
+        expected = ask(other, z.float())
         assert found.values.dtype == found.loss.dtype == torch.float32
         assert all(torch.equal(x, y) for x, y in zip(found, expected))
 
     def test_works_in_float64(self, name: str) -> None:
         quantizer = make(name).double().train()
-        found = quantizer(tokens(quantizer, 4, 10).double())
+        found = ask(quantizer, tokens(quantizer, 4, 10).double())
         assert found.values.dtype == torch.float64
 
     def test_usage_and_perplexity_count_the_hits(self, name: str) -> None:
         quantizer = trained(name).eval()
-        found = quantizer(tokens(quantizer, 4, 10))
+        found = ask(quantizer, tokens(quantizer, 4, 10))
         usage, perplexity = [], []
         for g in range(quantizer.groups):
             counts = np.bincount(found.codes[..., g].flatten(), minlength=quantizer.codes)
@@ -130,16 +136,16 @@ class TestEveryQuantizer:
 
     def test_one_token_everywhere_is_a_collapse(self, name: str) -> None:
         quantizer = make(name).eval()
-        found = quantizer(tokens(quantizer, 1).expand(30, -1))
+        found = quantizer(tokens(quantizer, 1).expand(30, -1), torch.zeros(30, dtype=torch.long))
         assert found.usage.item() == pytest.approx(1 / quantizer.codes)
         assert found.perplexity.item() == pytest.approx(1.0)
 
     def test_refuses_other_shapes(self, name: str) -> None:
         quantizer = make(name)
         with pytest.raises(ValueError, match="at least one"):
-            quantizer(torch.zeros(3, quantizer.dimension + 1))
+            ask(quantizer, torch.zeros(3, quantizer.dimension + 1))
         with pytest.raises(ValueError, match="at least one"):
-            quantizer(torch.zeros(0, quantizer.dimension))
+            ask(quantizer, torch.zeros(0, quantizer.dimension))
 
 
 def test_the_nearest_unit_row_is_the_one_at_the_smallest_distance(monkeypatch) -> None:
@@ -354,57 +360,3 @@ def test_spread_is_even_for_even_hits() -> None:
     usage, perplexity = spread(torch.tensor([3.0, 3.0, 0.0, 3.0]))
     assert usage.item() == pytest.approx(0.75)
     assert perplexity.item() == pytest.approx(3.0)
-
-
-def _one_of_two(rank: int, folder: str) -> None:
-    """A process that sees its part of each batch; parts are of unequal size."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    torch.manual_seed(rank)  # whatever each draws must not matter
-    fresh = EmaCodebook(6, 4, start_tokens=10, revive_below=0).train()
-    z = tokens(fresh, 11)
-    fresh(z[:4] if rank == 0 else z[4:])
-    # more dead rows than the first process has tokens
-    dead = EmaCodebook(6, 4, start_tokens=0).train()
-    distributed.broadcast(dead.codebook, 0)
-    dead.hits[0] = 1000.0
-    dead(z[:4] if rank == 0 else z[4:])
-    torch.save((fresh.state_dict(), dead.state_dict()), f"{folder}/more{rank}")
-    quantizer = EmaCodebook(6, 4, start_tokens=20, decay=0.9).train()
-    usage = []
-    for step in range(8):
-        z = tokens(quantizer, 11, seed=step)
-        usage.append(quantizer(z[:4] if rank == 0 else z[4:]).usage)
-        if step == 1:
-            torch.save((quantizer.codebook, quantizer.started), f"{folder}/start{rank}")
-    alone = EmaCodebook(6, 4, start_tokens=0, revive_below=0).train()
-    distributed.broadcast(alone.codebook, 0)
-    before = alone.codebook.clone()
-    z = tokens(alone, 11, seed=50)
-    alone(z[:4] if rank == 0 else z[4:])
-    gathered = from_all(z[:4] if rank == 0 else z[4:])
-    torch.save(
-        (quantizer.state_dict(), torch.stack(usage), before, alone.state_dict(), gathered), f"{folder}/end{rank}"
-    )
-    distributed.destroy_process_group()
-
-
-def test_two_processes_stay_in_step_and_learn_what_one_would(tmp_path: Path) -> None:
-    multiprocessing.spawn(_one_of_two, (str(tmp_path),), nprocs=2)
-    (start, started), (other_start, _) = (torch.load(tmp_path / f"start{rank}") for rank in range(2))
-    assert started
-    assert torch.equal(start, other_start)
-    first, second = (torch.load(tmp_path / f"end{rank}") for rank in range(2))
-    more = zip(*(torch.load(tmp_path / f"more{rank}") for rank in range(2)))
-    for a, b in [(first[0], second[0]), (first[3], second[3]), *more]:
-        assert all(torch.equal(a[key], b[key]) for key in a)
-    assert torch.equal(first[1], second[1])
-    # a step of one process with the whole batch
-    single = EmaCodebook(6, 4, start_tokens=0, revive_below=0).train()
-    single.codebook.copy_(first[2])
-    z = tokens(single, 11, seed=50)
-    single(z)
-    torch.testing.assert_close(single.codebook, first[3]["codebook"])
-    torch.testing.assert_close(single.hits, first[3]["hits"])
-    assert torch.equal(first[4], z)
-    assert torch.equal(second[4], z)

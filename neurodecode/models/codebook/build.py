@@ -22,10 +22,11 @@ from neurodecode.models.codebook.tokenizer import CodebookTokenizer
 from neurodecode.models.layers.quantizer import EmaCodebook, Quantizer
 from neurodecode.models.layers.quantizer_grid import FiniteScalar
 from neurodecode.models.layers.quantizer_product import ProductCodebook
+from neurodecode.models.layers.quantizer_shared import SharedPrivateCodebook
 
 
-def build_quantizer(settings: QuantizerSettings) -> Quantizer:
-    """The table that `settings.kind` names."""
+def build_quantizer(settings: QuantizerSettings, n_subjects: int = 1) -> Quantizer:
+    """The table that `settings.kind` names; only one with private rows asks for the number of subjects."""
     if settings.kind == "finite-scalar":
         return FiniteScalar(settings.levels)
     learning = settings.model_dump(include={"decay", "commitment", "start_tokens", "revive_below"})
@@ -33,14 +34,20 @@ def build_quantizer(settings: QuantizerSettings) -> Quantizer:
         return ProductCodebook(
             settings.codes, settings.dimension, settings.groups, decorrelation=settings.decorrelation, **learning
         )
+    if settings.kind == "shared-private":
+        return SharedPrivateCodebook(settings.codes, settings.private, settings.dimension, n_subjects, **learning)
     return EmaCodebook(settings.codes, settings.dimension, **learning)
+
+
+def _subjects(n_chans: int | Sequence[int]) -> int:
+    return 1 if isinstance(n_chans, int) else len(n_chans)
 
 
 def build_tokenizer(settings: TokenizerSettings, *, n_chans: int | Sequence[int]) -> CodebookTokenizer:
     """Stage 1."""
     return CodebookTokenizer(
         n_chans,
-        build_quantizer(settings.quantizer),
+        build_quantizer(settings.quantizer, _subjects(n_chans)),
         decoder_depth=settings.decoder_depth,
         **settings.encoder.model_dump(),
     )
@@ -89,12 +96,13 @@ def build_classifier(
 
     `levels` and `composition` add heads below the word, see `classifier_levels.LevelClassifier`.
     """
+    quantizer = settings.quantizer
     shape: dict[str, Any] = {
         "sfreq": sfreq,
         "hidden": settings.hidden,
         "output": settings.output,
         "head_dropout": settings.head_dropout,
-        "quantizer": None if settings.quantizer is None else build_quantizer(settings.quantizer),
+        "quantizer": None if quantizer is None else build_quantizer(quantizer, _subjects(n_chans)),
         **settings.encoder.model_dump(),
     }
     if not levels:

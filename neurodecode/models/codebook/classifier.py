@@ -78,7 +78,7 @@ class CodebookClassifier(nn.Module):
         if x.shape[-1] != self.n_times:
             raise ValueError(f"the window has {x.shape[-1]} samples, the network was built for {self.n_times}")
         tokens = self.encoder(x, subject)
-        return tokens if self.bottleneck is None else self.bottleneck(tokens).values
+        return tokens if self.bottleneck is None else self.bottleneck(tokens, subject).values
 
     def forward(self, x: torch.Tensor, subject: torch.Tensor | None = None) -> torch.Tensor:
         """[B, C, T] and [B] (None where there is one subject) -> [B, n_outputs]."""
@@ -101,7 +101,7 @@ class CodebookClassifier(nn.Module):
         if self.bottleneck is not None:
             if not isinstance(pretrained, CodebookTokenizer):
                 raise ValueError("a classifier that keeps the quantizer can start from a tokenizer only")
-            self.bottleneck.load_state_dict(pretrained.bottleneck.state_dict())
+            self.bottleneck.take(pretrained.bottleneck, subjects)
         self.encoder.start_from(pretrained.encoder, subjects)
 
     def channel_weights(self, subject: int = 0) -> torch.Tensor:

@@ -59,18 +59,24 @@ class Bottleneck(nn.Module):
             if isinstance(module, nn.Linear):
                 start_small(module)
 
-    def forward(self, tokens: torch.Tensor) -> Quantized:
-        """[B, N, D] -> values [B, N, D], codes [B, N, G] and the quantizer's scalars."""
-        found = self.quantizer(self.before(tokens))
+    def forward(self, tokens: torch.Tensor, subject: torch.Tensor | None = None) -> Quantized:
+        """[B, N, D] and [B] -> values [B, N, D], codes [B, N, G] and the quantizer's scalars."""
+        found = self.quantizer(self.before(tokens), subject)
         return found._replace(values=self.after(self.norm(found.values)))
 
-    def codes(self, tokens: torch.Tensor) -> torch.Tensor:
-        """[B, N, D] -> [B, N, G]."""
-        return self.quantizer(self.before(tokens)).codes
+    def codes(self, tokens: torch.Tensor, subject: torch.Tensor | None = None) -> torch.Tensor:
+        """[B, N, D] and [B] -> [B, N, G]."""
+        return self.quantizer(self.before(tokens), subject).codes
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """[B, N, G] -> [B, N, D]."""
         return self.after(self.norm(self.quantizer.decode(codes)))
+
+    def take(self, other: Bottleneck, subjects: Sequence[int | None] | None = None) -> None:
+        """Copy what another bottleneck learnt; `subjects`: see `Quantizer.take`."""
+        for mine, theirs in ((self.before, other.before), (self.norm, other.norm), (self.after, other.after)):
+            mine.load_state_dict(theirs.state_dict())
+        self.quantizer.take(other.quantizer, subjects)
 
 
 class CodebookTokenizer(nn.Module):
@@ -122,7 +128,7 @@ class CodebookTokenizer(nn.Module):
 
     def forward(self, x: torch.Tensor, subject: torch.Tensor | None = None) -> Tokenized:
         """[B, C, T] and [B] (None where there is one subject) -> `Tokenized`."""
-        found = self.bottleneck(self.encoder(x, subject))
+        found = self.bottleneck(self.encoder(x, subject), subject)
         signal = self._signal(found.values, subject)
         return Tokenized(signal, found.codes, found.loss, found.usage, found.perplexity)
 
@@ -137,7 +143,7 @@ class CodebookTokenizer(nn.Module):
         """
         if self.training:
             raise RuntimeError("targets come from a tokenizer in evaluation mode only: call .eval() first")
-        return self.bottleneck.codes(self.encoder(x, subject))
+        return self.bottleneck.codes(self.encoder(x, subject), subject)
 
     @torch.no_grad()
     def embeddings(self, codes: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,8 @@ One interface for all of them::
 
 `EmaCodebook` is the table of the codebook-guided masked encoder (section 4.2 of its specification): unit rows that
 follow the mean of the tokens they win. `quantizer_grid.FiniteScalar` has no table to learn;
-`quantizer_product.ProductCodebook` gives each part of a token a table of its own. All of them compute in float32 also under
+`quantizer_product.ProductCodebook` gives each part of a token a table of its own; `quantizer_shared.SharedPrivateCodebook`
+has rows for all subjects and rows for one, and needs to know whose a token is. All of them compute in float32 also under
 autocast, keep everything they learn in the state dict, learn in training mode only, and keep several processes in step
 where torch.distributed runs.
 """
@@ -16,6 +17,7 @@ where torch.distributed runs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -54,19 +56,23 @@ class Quantizer(nn.Module, ABC):
         Entries of a table, K.
     groups
         Tables, G.
+    n_subjects
+        People whose tokens are told apart; with one, nobody asks whose a token is.
     """
 
-    def __init__(self, dimension: int, codes: int, groups: int = 1) -> None:
+    def __init__(self, dimension: int, codes: int, groups: int = 1, n_subjects: int = 1) -> None:
         super().__init__()
-        self.dimension, self.codes, self.groups = dimension, codes, groups
+        self.dimension, self.codes, self.groups, self.n_subjects = dimension, codes, groups, n_subjects
 
-    def forward(self, z: torch.Tensor) -> Quantized:
+    def forward(self, z: torch.Tensor, subject: torch.Tensor | None = None) -> Quantized:
         """Quantize tokens.
 
         Parameters
         ----------
         z
             [..., D], at least one token.
+        subject
+            Index of the subject of each part of the first axis; read by quantizers of several subjects only.
 
         Returns
         -------
@@ -76,7 +82,7 @@ class Quantizer(nn.Module, ABC):
         Raises
         ------
         ValueError
-            If the last axis is not D, or there is no token.
+            If the last axis is not D, there is no token, or nobody says whose tokens of several subjects are.
         """
         if z.shape[-1] != self.dimension or z.numel() == 0:
             raise ValueError(f"tokens must be [..., {self.dimension}] and at least one, got {tuple(z.shape)}")
@@ -84,17 +90,44 @@ class Quantizer(nn.Module, ABC):
         with torch.autocast(z.device.type, enabled=False):
             flat = z.reshape(-1, self.dimension)
             flat = flat if flat.dtype == torch.float64 else flat.float()
-            found = self.quantize(flat)
+            found = self.quantize(flat, self._whose(subject, z.shape[:-1]))
         shape = z.shape[:-1]
         return found._replace(values=found.values.view(*shape, -1), codes=found.codes.view(*shape, self.groups))
 
     @abstractmethod
-    def quantize(self, z: torch.Tensor) -> Quantized:
-        """[M, D] -> values [M, D], codes [M, G] and three scalars."""
+    def quantize(self, z: torch.Tensor, subject: torch.Tensor | None = None) -> Quantized:
+        """[M, D] and whose they are [M] -> values [M, D], codes [M, G] and three scalars."""
 
     @abstractmethod
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Entries of the table: [..., G] -> [..., D]."""
+
+    def parts(self, subjects: Sequence[str] = ()) -> dict[str, slice]:
+        """Names and entries of tables that are looked at one by one, besides all entries together; `subjects` names people."""
+        return {}
+
+    def take(self, other: Quantizer, subjects: Sequence[int | None] | None = None) -> None:
+        """Copy what another quantizer of the same kind learnt.
+
+        Parameters
+        ----------
+        other
+            Of the same sizes.
+        subjects
+            For each of our subjects, which of the other's it is; None for one that it did not have. By default the same ones.
+        """
+        self.load_state_dict(other.state_dict())
+
+    def _whose(self, subject: torch.Tensor | None, shape: torch.Size) -> torch.Tensor | None:
+        """Subject of each token, [M]; None where there is one subject."""
+        if self.n_subjects == 1:
+            return None
+        if subject is None or subject.shape != shape[:1]:
+            found = "nobody" if subject is None else tuple(subject.shape)
+            raise ValueError(
+                f"tokens {tuple(shape)} of {self.n_subjects} subjects: say whose each is, [{shape[0]}], got {found}"
+            )
+        return subject.view(-1, *[1] * (len(shape) - 1)).expand(shape).reshape(-1)
 
     def count(self, index: torch.Tensor) -> torch.Tensor:
         """Hits of each entry, [M] -> [K] float; in training over all processes."""
@@ -154,16 +187,16 @@ class EmaCodebook(Quantizer):
         self._waiting: list[torch.Tensor] = []  # tokens for k-means
         self.register_load_state_dict_post_hook(_read_started)
 
-    def quantize(self, z: torch.Tensor) -> Quantized:
+    def quantize(self, z: torch.Tensor, subject: torch.Tensor | None = None) -> Quantized:
         """[M, D] -> values [M, D], codes [M, 1] and three scalars."""
         z = unit(z.to(self.codebook.dtype))
         if self.training and not self._started:
-            self._start(z.detach())
-        index = nearest(z.detach(), self.codebook)  # [M]
+            self._start(z.detach(), subject)
+        index = self._nearest(z.detach(), subject)  # [M]
         row = self.codebook[index]  # [M, D], a copy: the update below does not reach it
         counts = self.count(index)  # [K]
-        if self.training and self._started:
-            self._learn(z.detach(), index, counts)
+        if self.training and self._learns():
+            self._learn(z.detach(), index, counts, subject)
         loss = self.commitment * functional.mse_loss(z, row)
         # row + (z - z) is row exactly; the usual z + (row - z) is off by a rounding
         return Quantized(row + (z - z.detach()), index[:, None], loss, *spread(counts))
@@ -180,9 +213,17 @@ class EmaCodebook(Quantizer):
         """
         return float((self.hits > max(self.revive_below, DEAD) * self.hits.mean()).float().mean())
 
+    def _learns(self) -> bool:
+        """Whether there are rows yet that may move."""
+        return self._started
+
+    def _nearest(self, z: torch.Tensor, subject: torch.Tensor | None) -> torch.Tensor:
+        """Row of each token, [M]."""
+        return nearest(z, self.codebook)
+
     @torch.compiler.disable
     @torch.no_grad()
-    def _start(self, z: torch.Tensor) -> None:
+    def _start(self, z: torch.Tensor, subject: torch.Tensor | None) -> None:
         """Collect tokens [M, D]; once there are enough, put the rows on their k-means."""
         together = from_all(z)
         self._waiting.append(together)
@@ -198,16 +239,16 @@ class EmaCodebook(Quantizer):
 
     @torch.compiler.disable
     @torch.no_grad()
-    def _learn(self, z: torch.Tensor, index: torch.Tensor, counts: torch.Tensor) -> None:
+    def _learn(self, z: torch.Tensor, index: torch.Tensor, counts: torch.Tensor, subject: torch.Tensor | None) -> None:
         """Move the rows towards their tokens [M, D]; put dead rows on tokens."""
         sums = torch.zeros_like(self.codebook).index_add_(0, index, z)  # [K, D]; no one-hot table [M, K]
         # the mean is scaled to unit norm, so there is no need to divide by the counts; a row without hits stays
         self.codebook.copy_(unit(self.decay * self.codebook + (1 - self.decay) * unit(in_step(sums))))
         self.hits.mul_(self.decay).add_(counts.to(self.hits.dtype), alpha=1 - self.decay)
         if self.revive_below > 0:
-            self._revive(z)
+            self._revive(z, subject)
 
-    def _revive(self, z: torch.Tensor) -> None:
+    def _revive(self, z: torch.Tensor, subject: torch.Tensor | None) -> None:
         """Put dead rows on distinct random tokens of z [M, D]; the first process's choice holds for all."""
         mean = self.hits.mean()
         dead = self.hits < self.revive_below * mean  # [K]
@@ -221,9 +262,12 @@ class EmaCodebook(Quantizer):
         from_first(self.codebook)
         from_first(self.hits)
 
+    def _loaded(self) -> None:
+        """After loading a state: what the table's flag says now."""
+        self._started = bool(self.started)
+        self._waiting = []
+
 
 def _read_started(module: nn.Module, _: Any) -> None:
-    """After loading a state: what the table's flag says now."""
     assert isinstance(module, EmaCodebook)
-    module._started = bool(module.started)
-    module._waiting = []
+    module._loaded()

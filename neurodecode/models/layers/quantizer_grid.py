@@ -33,7 +33,7 @@ class FiniteScalar(Quantizer):
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         self.register_buffer("radix", torch.tensor(radix), persistent=False)
 
-    def quantize(self, z: torch.Tensor) -> Quantized:
+    def quantize(self, z: torch.Tensor, subject: torch.Tensor | None = None) -> Quantized:
         """[M, D] -> values [M, D], codes [M, 1] and three scalars."""
         top = self.levels - 1  # [D]
         position = (torch.tanh(z) + 1) / 2 * top  # in [0, top]

@@ -34,7 +34,7 @@ class ProductCodebook(Quantizer):
         self.decorrelation = decorrelation
         self.tables = nn.ModuleList(EmaCodebook(codes, dimension // groups, **settings) for _ in range(groups))
 
-    def quantize(self, z: torch.Tensor) -> Quantized:
+    def quantize(self, z: torch.Tensor, subject: torch.Tensor | None = None) -> Quantized:
         """[M, D] -> values [M, D], codes [M, G] and three scalars: means over the tables."""
         parts = [table.quantize(part) for table, part in zip(self._tables(), z.chunk(self.groups, 1))]
         values, codes, *scalars = zip(*parts)

@@ -21,6 +21,7 @@ from neurodecode.models.codebook.tokenizer import CodebookTokenizer
 from neurodecode.models.layers.quantizer import EmaCodebook
 from neurodecode.models.layers.quantizer_grid import FiniteScalar
 from neurodecode.models.layers.quantizer_product import ProductCodebook
+from neurodecode.models.layers.quantizer_shared import SharedPrivateCodebook
 from neurodecode.objectives.masked import MaskedCodeLoss
 from tests.models.codebook.networks import CHANNELS, B, N, some_input
 from tests.models.codebook.plain import SMALL
@@ -89,19 +90,20 @@ class TestSettings:
 
     def test_every_quantizer_can_be_named_and_predicted(self) -> None:
         encoder = CodebookEncoderSettings(**SMALL)
-        for kind, cls, groups in [
-            ("ema", EmaCodebook, 1),
-            ("finite-scalar", FiniteScalar, 1),
-            ("product", ProductCodebook, 4),
+        for kind, cls, groups, entries in [
+            ("ema", EmaCodebook, 1, 30),
+            ("finite-scalar", FiniteScalar, 1, 30),
+            ("product", ProductCodebook, 4, 30),
+            ("shared-private", SharedPrivateCodebook, 1, 30 + 2 * 5),  # of two subjects
         ]:
-            settings = QuantizerSettings(kind=kind, codes=30, dimension=8, levels=(5, 3, 2), start_tokens=0)
-            assert isinstance(build_quantizer(settings), cls)
+            settings = QuantizerSettings(kind=kind, codes=30, private=5, dimension=8, levels=(5, 3, 2), start_tokens=0)
+            assert isinstance(build_quantizer(settings, len(CHANNELS)), cls)
             stage1 = build_tokenizer(TokenizerSettings(encoder=encoder, quantizer=settings), n_chans=CHANNELS).eval()
             table = stage1.bottleneck.quantizer
             stage2 = build_masked_encoder(MaskedEncoderSettings(encoder=encoder), n_chans=CHANNELS, quantizer=table)
             x, subject = some_input()
             codes, out = stage1.codes(x, subject), stage2(x, subject)
             assert codes.shape == (B, N, groups)
-            assert out.logits.shape == (B, N, groups, 30)
+            assert out.logits.shape == (B, N, groups, entries)
             MaskedCodeLoss()(out.logits, codes, out.predicted).backward()
             assert all(p.grad is not None for p in stage2.parameters())

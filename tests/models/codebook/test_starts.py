@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from neurodecode.models.layers.quantizer import EmaCodebook
+from neurodecode.models.layers.quantizer_shared import SharedPrivateCodebook
 from tests.models.codebook import plain
 from tests.models.codebook.networks import classifier, masked, some_input, tokenizer
 
@@ -36,6 +37,20 @@ class TestStarts:
         assert model.encoder.front.read_in.weight.grad.abs().sum() > 0
         with pytest.raises(ValueError, match="can start from a tokenizer only"):
             model.start_from(masked())
+
+    def test_private_rows_come_along_with_their_subjects_and_a_new_one_has_none(self) -> None:
+        pretrained = tokenizer((3, 5), quantizer=SharedPrivateCodebook(9, 4, 7, 2, start_tokens=0))
+        pretrained.bottleneck.before[2].weight.data.normal_()  # its small start makes all tokens alike
+        model = classifier((5, 2), quantizer=SharedPrivateCodebook(9, 4, 7, 2, start_tokens=0), seed=5).train()
+        model.start_from(pretrained, subjects=[1, None])
+        ours, theirs = model.bottleneck.quantizer, pretrained.bottleneck.quantizer
+        assert torch.equal(ours.codebook[:13], torch.cat([theirs.codebook[:9], theirs.codebook[13:]]))
+        assert ours.started.tolist() == [True, True, False]
+        x = torch.randn(60, 5, 60)
+        tokens, table = model.encoder(x, torch.zeros(60, dtype=torch.long)), ours.codebook.clone()
+        with_rows, without = (model.bottleneck(tokens, torch.full((60,), s)).codes for s in (0, 1))
+        assert with_rows.max() >= 9 > without.max()
+        assert torch.equal(ours.codebook, table)  # it stays, in training too
 
     @pytest.mark.parametrize("front", ["mix", "own"])
     def test_subjects_may_be_chosen_and_added(self, front: str) -> None:
