@@ -13,6 +13,7 @@ from neurodecode.config.labels import LabelSettings
 Band = tuple[float, float]
 BANDS: tuple[Band, ...] = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45), (70, 150))
 PENALTIES = tuple(float(f"{10.0**k:g}") for k in range(-2, 7))
+SHRINKAGES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 
 class BandPowerSettings(Settings):
@@ -22,6 +23,9 @@ class BandPowerSettings(Settings):
     """Edges, Hz. Bands that do not end below half the sampling rate are left out, and it is said."""
     bins: PositiveInt = 1
     """Equal parts of the window, each with powers of its own; words want several, states one."""
+    person: Literal["standardise", "center"] = "standardise"
+    """With scaling person, by all windows of each person: mean and deviation of each number, or its mean alone, so that people
+    whose power changes much keep that."""
 
     @field_validator("bands")
     @classmethod
@@ -35,10 +39,16 @@ class BandPowerSettings(Settings):
 
 
 class LdaMethod(Settings):
-    """Linear discriminant analysis of band power, covariance shrunk as Ledoit and Wolf (2004) have it."""
+    """Linear discriminant analysis of band power with a shrunk covariance."""
 
     kind: Literal["lda"] = "lda"
     power: BandPowerSettings = BandPowerSettings()
+    shrinkage: Literal["formula", "inner"] | Annotated[float, Field(ge=0, le=1)] = "formula"
+    """Towards a multiple of the identity: by the formula of Ledoit and Wolf (2004), which takes windows as independent and so
+    shrinks little where few people give many; inner: the share of SHRINKAGES that does best on held-out parts of the training
+    windows, whole people where there are several; or a share."""
+    inner: int = Field(5, ge=2)
+    """At most so many parts, for shrinkage inner; as those of ridge."""
 
 
 class RidgeMethod(Settings):

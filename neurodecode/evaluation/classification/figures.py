@@ -17,6 +17,7 @@ FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
     "auc": "AUC",
+    "pooled_auc": "AUC, pooled",
     "top5": "top-5",
     "macro_f1": "macro-F1",
     "cross_entropy": "CE, nats",
@@ -63,7 +64,7 @@ def figures(answers: Answers) -> dict[str, float]:
 
     `balanced_accuracy` is the mean over labels that are tested of the share that is right; `macro_f1` the mean over labels
     that are tested or answered; `auc` (two labels only) is taken within each fold and averaged by windows, ties half;
-    `top5` is there above five labels. NaN where a figure does not exist.
+    `top5` is there above five labels; `pooled_auc` is of a cohort (see `summarise`). NaN where a figure does not exist.
     """
     scores, identity = answers.scores, answers.identity
     order = np.argsort(-scores, axis=1, kind="stable")
@@ -75,6 +76,7 @@ def figures(answers: Answers) -> dict[str, float]:
         "balanced_accuracy": float(np.mean([right[identity == k].mean() for k in tested])),
         "macro_f1": macro_f1(answer, identity),
         "auc": area(answers) if n_classes == 2 else float("nan"),
+        "pooled_auc": float("nan"),
         "top5": float((order[:, :5] == identity[:, None]).any(1).mean()) if n_classes > 5 else float("nan"),
         "cross_entropy": float("nan"),
     }
@@ -118,13 +120,61 @@ def chance(answers: Answers) -> dict[str, float]:
         "balanced_accuracy": 1 / n_classes,
         "macro_f1": float(np.mean(2 * share / n_classes / (share + 1 / n_classes))),
         "auc": 0.5 if n_classes == 2 else float("nan"),
+        "pooled_auc": float("nan"),
         "top5": min(1.0, 5 / n_classes) if n_classes > 5 else float("nan"),
         "cross_entropy": float(np.log(n_classes)),
     }
 
 
-def summarise(seeds: list[Answers], *, repeats: int) -> dict[str, Any]:
+def pooled_area(seeds: list[Answers], repeats: int) -> dict[str, Any] | None:
+    """Area under the ROC curve over the windows of all people as one list, mean over seeds, as an entry of `metrics`.
+
+    Windows of one person are compared with those of others, so it tells whether one threshold serves everyone, which the mean
+    of people's own areas does not ask. None for one person or other than two labels.
+    """
+    people = sorted(set(seeds[0].person))
+    if len(people) < 2 or seeds[0].scores.shape[1] != 2:
+        return None
+    draws = np.random.default_rng(0).integers(len(people), size=(repeats, len(people)))
+    times = np.stack([(draws == k).sum(1) for k in range(len(people))], 1).astype(float)  # [repeats, people]
+    means, resampled = [], []
+    for answers in seeds:
+        margin = answers.scores[:, 1] - answers.scores[:, 0]
+        sides = [
+            [np.sort(margin[(answers.person == person) & (answers.identity == k)]) for person in people] for k in (0, 1)
+        ]
+        counts = np.array([[len(values) for values in side] for side in sides], float)
+        wins = np.array([[_wins(above, below) for below in sides[0]] for above in sides[1]])  # [people, people]
+        with np.errstate(invalid="ignore"):  # a draw may lack a label
+            means.append(wins.sum() / (counts[0].sum() * counts[1].sum()))
+            resampled.append(np.einsum("ra,ab,rb->r", times, wins, times) / ((times @ counts[0]) * (times @ counts[1])))
+    spread = np.mean(resampled, 0)
+    low, high = np.nanquantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if np.isfinite(means).all() else (None, None)
+    return {
+        "value": float(np.mean(means)),
+        "low": None if low is None else float(low),
+        "high": None if high is None else float(high),
+        "over": "people",
+        "seed_deviation": float(np.std(means, ddof=1)) if len(seeds) > 1 else None,
+    }
+
+
+def _wins(above: np.ndarray, below: np.ndarray) -> float:
+    """Pairs in which the first is larger, ties half; `below` is sorted."""
+    return float((np.searchsorted(below, above, "left") + np.searchsorted(below, above, "right")).sum() / 2)
+
+
+def summarise(seeds: list[Answers], *, repeats: int, pooled: bool = False) -> dict[str, Any]:
     """Figures of a method from the answers of its seeds.
+
+    Parameters
+    ----------
+    seeds
+        Each over all test windows.
+    repeats
+        Resamples behind intervals over people.
+    pooled
+        Whether people are compared with each other (see `pooled_area`): one model serves them all.
 
     Returns
     -------
@@ -136,10 +186,13 @@ def summarise(seeds: list[Answers], *, repeats: int) -> dict[str, Any]:
     """
     people = sorted(set(seeds[0].person))
     table = [[figures(answers.of(person)) for person in people] for answers in seeds]
-    return _summary(people, table) | {"metrics": _cohort(people, table, repeats), "confusion": _confusion(seeds)}
+    metrics = _cohort(people, table, repeats)
+    if pooled and (found := pooled_area(seeds, repeats)) is not None:
+        metrics["pooled_auc"] = found
+    return _summary(people, table) | {"metrics": metrics, "confusion": _confusion(seeds)}
 
 
-def summarise_chance(answers: Answers) -> dict[str, Any]:
+def summarise_chance(answers: Answers, *, pooled: bool = False) -> dict[str, Any]:
     """As `summarise`, of answers that are not drawn but expected."""
     people = sorted(set(answers.person))
     table = [[chance(answers.of(person)) for person in people]]
@@ -153,6 +206,8 @@ def summarise_chance(answers: Answers) -> dict[str, Any]:
         }
         for key in FIGURES
     }
+    if pooled and len(people) > 1:
+        metrics["pooled_auc"]["value"] = metrics["auc"]["value"]
     return _summary(people, table) | {"metrics": metrics, "confusion": None}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurodecode.config.baselines import BandPowerSettings, LdaMethod, RidgeMethod
+from neurodecode.config.baselines import SHRINKAGES, BandPowerSettings, LdaMethod, RidgeMethod
 from neurodecode.errors import SettingsError
 from neurodecode.evaluation.classification.trials import Trials
 
@@ -75,7 +75,8 @@ def band_power(signal: torch.Tensor, sfreq: float, settings: BandPowerSettings) 
 def features(trials: Trials, settings: BandPowerSettings) -> dict[str, np.ndarray]:
     """Standardised band power of each side, [n, features].
 
-    By training windows, or, with scaling `person`, for each person by all of his own windows.
+    By training windows, or, with scaling `person`, for each person by all of his own windows; where `settings.person` is
+    center, deviations are those of all centred training windows together.
     """
     sides = {"train": trials.train, "valid": trials.valid, "test": trials.test}
     raw = {
@@ -92,7 +93,10 @@ def features(trials: Trials, settings: BandPowerSettings) -> dict[str, np.ndarra
         center, scale = _moments(np.concatenate([raw[side][people[side] == person] for side in raw]))
         for side in raw:
             mine = people[side] == person
-            out[side][mine] = (raw[side][mine] - center) / scale
+            out[side][mine] = (raw[side][mine] - center) / (scale if settings.person == "standardise" else 1.0)
+    if settings.person == "center":
+        scale = _moments(out["train"])[1]
+        out = {side: values / scale for side, values in out.items()}
     return out
 
 
@@ -108,8 +112,25 @@ def lda(trials: Trials, settings: LdaMethod, balanced: bool) -> np.ndarray:
     x, y = features(trials, settings.power), trials.labels(trials.train)
     present = np.unique(y)
     priors = np.full(len(present), 1 / len(present)) if balanced else None
-    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors).fit(x["train"], y)
+
+    def fitted(share: float | str, values: np.ndarray, labels: np.ndarray) -> Any:
+        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=share, priors=priors).fit(values, labels)
+
+    share: float | str = "auto" if settings.shrinkage == "formula" else settings.shrinkage
+    if share == "inner":
+        folds = inner_folds(trials.groups(trials.train), y, settings.inner, "lda", "shrinkage")
+        found = [
+            np.mean([_balanced(fitted(s, x["train"][a], y[a]).predict(x["train"][b]), y[b]) for a, b in folds])
+            for s in SHRINKAGES
+        ]
+        share = max(s for s, value in zip(SHRINKAGES, found) if value >= max(found) - 1e-12)  # of equals the simplest
+    model = fitted(share, x["train"], y)
     return spread_out(model.predict_log_proba(x["test"]), model.classes_, trials.n_classes)
+
+
+def _balanced(answers: np.ndarray, y: np.ndarray) -> float:
+    """Mean over labels of the share that is right."""
+    return float(np.mean([(answers[y == label] == label).mean() for label in np.unique(y)]))
 
 
 def ridge(trials: Trials, settings: RidgeMethod, balanced: bool) -> np.ndarray:
@@ -117,7 +138,7 @@ def ridge(trials: Trials, settings: RidgeMethod, balanced: bool) -> np.ndarray:
     from sklearn.linear_model import RidgeClassifierCV
 
     x, y = features(trials, settings.power), trials.labels(trials.train)
-    folds = inner_folds(trials.groups(trials.train), y, settings.inner)
+    folds = inner_folds(trials.groups(trials.train), y, settings.inner, "ridge", "penalty")
     model = RidgeClassifierCV(
         alphas=np.array(settings.penalties), cv=folds, class_weight="balanced" if balanced else None
     ).fit(x["train"], y)
@@ -127,8 +148,12 @@ def ridge(trials: Trials, settings: RidgeMethod, balanced: bool) -> np.ndarray:
     return spread_out(scores, model.classes_, trials.n_classes)
 
 
-def inner_folds(groups: np.ndarray, y: np.ndarray, most: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def inner_folds(
+    groups: np.ndarray, y: np.ndarray, most: int, method: str, chosen: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """(training, held-out) positions, whole groups together; folds whose training lacks a label are left out.
+
+    `method` and `chosen` are named in the error: what is to be chosen by these folds.
 
     Raises
     ------
@@ -144,8 +169,8 @@ def inner_folds(groups: np.ndarray, y: np.ndarray, most: int) -> list[tuple[np.n
             found.append((np.flatnonzero(~out), np.flatnonzero(out)))
     if not found:
         raise SettingsError(
-            f"ridge: {len(names)} part(s) of the training windows, and none can be held out without losing a label, so no "
-            "penalty can be chosen; give more runs, or leave the method out"
+            f"{method}: {len(names)} part(s) of the training windows, and none can be held out without losing a label, so no "
+            f"{chosen} can be chosen; give more runs, or leave the method out"
         )
     return found
 

@@ -182,17 +182,18 @@ def describe(
         )
     majority = [prior(fold, settings) for fold in folds.values()]
     base = _joined(majority, folds, probabilities=True)
+    pooled = not settings.one_model_a_subject
     rows = [
-        {"method": "chance", "kind": "chance", "scaling": None, "seeds": 0} | summarise_chance(base),
+        {"method": "chance", "kind": "chance", "scaling": None, "seeds": 0} | summarise_chance(base, pooled=pooled),
         {"method": "majority", "kind": "majority", "scaling": None, "seeds": 1}
-        | summarise([base], repeats=settings.bootstrap),
+        | summarise([base], repeats=settings.bootstrap, pooled=pooled),
     ]
     right = {"majority": base.right()}
     for name, method in settings.methods.items():
         for scaling in settings.scaling:
             seeds = joined_rows(settings, name, scaling, folds, files)
             row = {"method": name, "kind": method.kind, "scaling": scaling, "seeds": len(seeds)}
-            rows.append(row | summarise(seeds, repeats=settings.bootstrap))
+            rows.append(row | summarise(seeds, repeats=settings.bootstrap, pooled=pooled))
             right[row_name(row, len(settings.scaling) > 1)] = np.mean([answers.right() for answers in seeds], 0)
     for row in rows:
         row["name"] = row_name(row, len(settings.scaling) > 1)

@@ -16,7 +16,7 @@ def baselines_table(result: dict[str, Any]) -> tuple[str, list[str], list[list[s
     data = "SIMULATED data" if result["simulated"] else "recorded data"
     people = len(result["subjects"])
     title = f"{result['name']}: {result['n_windows']} test windows, {result['n_classes']} labels, {people} subject(s), {data}"
-    keys = [key for key in FIGURES if any(_there(row["metrics"][key]["value"]) for row in result["rows"])]
+    keys = [key for key in FIGURES if any(_there(row["metrics"].get(key, {}).get("value")) for row in result["rows"])]
     several = len({row["scaling"] for row in result["rows"]} - {None}) > 1
     columns = ["method", *(["scaled by"] if several else []), "seeds", *(FIGURES[key] for key in keys)]
     comparison = result.get("comparison")
@@ -42,6 +42,10 @@ def _notes(result: dict[str, Any], several: bool) -> list[str]:
         "Figures are means over people [95 % interval over people]; of networks, each person's is the mean over seeds.",
         "Epochs and penalties are chosen on validation or inner training windows; test windows choose nothing.",
     ]
+    if any(_there(row["metrics"].get("pooled_auc", {}).get("value")) for row in result["rows"]):
+        notes.append(
+            "AUC compares windows of one person; pooled, those of all people: whether one threshold serves them."
+        )
     if result.get("comparison") is not None:
         notes += comparison_notes(result["comparison"])
     if any(row["scaling"] == "person" for row in result["rows"]):

@@ -8,7 +8,14 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from neurodecode.config.baselines import BandPowerSettings
-from neurodecode.evaluation.classification.figures import Answers, chance, figures, summarise, summarise_chance
+from neurodecode.evaluation.classification.figures import (
+    Answers,
+    chance,
+    figures,
+    pooled_area,
+    summarise,
+    summarise_chance,
+)
 from neurodecode.evaluation.classification.linear import band_power, inner_folds
 
 
@@ -95,6 +102,32 @@ def test_a_figure_is_the_mean_over_people_and_its_interval_resamples_them() -> N
     assert alone["subjects"][0]["metrics"]["accuracy"]["low"] is None
 
 
+def test_pooled_area_compares_people_with_each_other_and_the_mean_of_their_own_does_not() -> None:
+    given = answers(300, 2, people=5)
+    margin = given.scores[:, 1] - given.scores[:, 0]
+    found = summarise([given], repeats=400, pooled=True)["metrics"]
+    assert found["pooled_auc"]["value"] == pytest.approx(roc_auc_score(given.identity, margin))
+    assert found["pooled_auc"]["low"] < found["pooled_auc"]["value"] < found["pooled_auc"]["high"]
+    given.scores[given.person == "3", 1] += 5.0  # someone whose scores are all high
+    moved = summarise([given], repeats=400, pooled=True)["metrics"]
+    assert moved["auc"]["value"] == pytest.approx(found["auc"]["value"])
+    assert moved["pooled_auc"]["value"] < found["pooled_auc"]["value"] - 0.05
+    margin = given.scores[:, 1] - given.scores[:, 0]
+    brute = []
+    for draw in np.random.default_rng(0).integers(5, size=(100, 5)):
+        rows = np.concatenate([np.flatnonzero(given.person == str(k)) for k in draw])
+        brute.append(roc_auc_score(given.identity[rows], margin[rows]))
+    area = pooled_area([given], 100)
+    assert area is not None
+    assert [area["low"], area["high"]] == pytest.approx(np.quantile(brute, [0.025, 0.975]))
+    given.scores[:] = 0
+    assert summarise([given], repeats=10, pooled=True)["metrics"]["pooled_auc"]["value"] == 0.5
+    assert pooled_area([given.of("3")], 10) is None
+    assert pooled_area([answers(50, 3, people=5)], 10) is None
+    assert np.isnan(summarise([given], repeats=10)["metrics"]["pooled_auc"]["value"])  # a model each: not compared
+    assert summarise_chance(given, pooled=True)["metrics"]["pooled_auc"]["value"] == 0.5
+
+
 def test_band_power_of_a_sine_lies_in_its_band_and_bin() -> None:
     times = torch.arange(200) / 100
     sine = torch.sin(2 * torch.pi * 10 * times)
@@ -108,10 +141,10 @@ def test_band_power_of_a_sine_lies_in_its_band_and_bin() -> None:
 def test_inner_folds_keep_groups_whole_and_no_label_is_lost() -> None:
     groups = np.repeat([0, 1, 2, 3], 5)
     y = np.tile([0, 1, 0, 1, 0], 4)
-    folds = inner_folds(groups, y, 3)
+    folds = inner_folds(groups, y, 3, "ridge", "penalty")
     assert len(folds) == 3
     for train, out in folds:
         assert not set(groups[train]) & set(groups[out])
         assert len(train) + len(out) == 20
     y[groups == 3] = 2  # only group 3 has label 2: it cannot be held out
-    assert all(3 not in groups[out] for _, out in inner_folds(groups, y, 4))
+    assert all(3 not in groups[out] for _, out in inner_folds(groups, y, 4, "ridge", "penalty"))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from neurodecode.config.baselines import BandPowerSettings, LdaMethod
 from neurodecode.errors import NeurodecodeError, SettingsError
+from neurodecode.evaluation.classification import linear
 from neurodecode.evaluation.classification import table as module
 from neurodecode.evaluation.classification.codebook import unlabelled
+from neurodecode.evaluation.classification.linear import features
 from neurodecode.evaluation.classification.table import run_baselines
 from neurodecode.evaluation.classification.tables import baselines_table
 from neurodecode.evaluation.classification.trials import scaled, trials_of
@@ -149,6 +153,49 @@ def test_people_held_out_differ_in_colour_and_scaling_by_own_windows_mends_it(tm
     metrics = row(result, "lda", "person")["metrics"]["accuracy"]
     assert metrics["low"] <= metrics["value"] <= metrics["high"]
     assert metrics["over"] == "people"
+
+
+def test_centred_people_keep_the_size_of_their_effects_and_standardised_ones_lose_it(tmp_path) -> None:
+    store = coloured(cohort(people=4, trials=24, runs=(1, 2)))
+    chosen = settings({"lda": LDA}, labels=people_held_out())
+    fold = build_labels(store, chosen.labels).fold("fold-0")  # type: ignore[arg-type]
+    trials = trials_of(fold, scaled(fold, "person"), "person", None)
+    spread = {}
+    for how in ("standardise", "center"):
+        found = features(trials, BandPowerSettings(**BANDS | {"person": how}))
+        people = trials.people(trials.train)
+        spread[how] = np.array([found["train"][people == person].std(0) for person in np.unique(people)])
+        for side, rows in (("train", trials.train), ("valid", trials.valid), ("test", trials.test)):
+            for person in np.unique(trials.people(rows)):  # each lies on one side whole
+                np.testing.assert_allclose(found[side][trials.people(rows) == person].mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(spread["standardise"], 1)
+    np.testing.assert_allclose(np.sqrt((spread["center"] ** 2).mean(0)), 1)  # of all training people together
+    assert np.ptp(spread["center"], axis=0).max() > 0.1
+    result = run(
+        store,
+        tmp_path / "out",
+        {"lda": LDA | {"power": BANDS | {"person": "center"}}},
+        scaling=["person"],
+        labels=people_held_out(),
+    )
+    assert value(result, "lda", scaling="person") > 0.9
+
+
+def test_shrinkage_chosen_by_held_out_people_reaches_new_people_better_than_the_formula(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    people, y = np.repeat(np.arange(8), 60), np.tile([0, 1], 240)
+    spread = np.repeat([1.0, 0.05], [10, 30])
+    effect = np.tile(0.5 * (np.arange(40) < 10), (8, 1))  # all share it in ten features
+    effect[:, 10:] = 0.05 * rng.standard_normal((8, 30))  # each person has his own in thirty that vary little
+    values = spread * rng.standard_normal((480, 40)) + (y - 0.5)[:, None] * effect[people]
+    train, test = np.flatnonzero(people < 6), np.flatnonzero(people >= 6)
+    monkeypatch.setattr(linear, "features", lambda trials, power: {"train": values[train], "test": values[test]})
+    trials = SimpleNamespace(train=train, labels=lambda rows: y[rows], groups=lambda rows: people[rows], n_classes=2)
+    right = {
+        how: float((linear.lda(trials, LdaMethod(shrinkage=how), False).argmax(1) == y[test]).mean())  # type: ignore[arg-type]
+        for how in ("formula", "inner")
+    }
+    assert right["inner"] > right["formula"] + 0.2
 
 
 def test_labels_of_test_windows_and_signals_of_test_runs_change_nothing_that_is_fitted(tmp_path) -> None:
