@@ -251,7 +251,7 @@ def test_files_that_are_no_pieces_are_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("store")
-    settings = load_settings(PreprocessingSettings, "released", "configs/preprocessing")
+    settings = load_settings(PreprocessingSettings, "duin_released", "configs/preprocessing")
     summary = preprocess(expand_source(card(root)), path, settings, progress=False)
     assert summary.failed == []
     return Store(path)
@@ -275,7 +275,7 @@ def test_the_store_holds_the_released_numbers_in_float32(store: Store) -> None:
 
 def test_the_whole_chain_gives_each_trial_with_the_number_of_its_word(tmp_path: Path) -> None:
     root = tree.build(tmp_path / "duin", runs=(1, 2, 3))
-    settings = load_settings(PreprocessingSettings, "released", "configs/preprocessing")
+    settings = load_settings(PreprocessingSettings, "duin_released", "configs/preprocessing")
     preprocess(expand_source(card(root)), tmp_path / "store", settings, progress=False)
     labels = LabelSettings(vocabulary=LABELS)
     index = build_labels(Store(tmp_path / "store"), labels).fold("fold-0")
