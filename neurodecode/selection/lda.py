@@ -74,6 +74,7 @@ def _shrinkage(x: np.ndarray, small: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Share of the identity, and mean variance, of each channel. `small` is X X' or X' X: both have the same norm."""
     n, d = x.shape[1:]
     level = (x**2).sum((1, 2)) / n / d
+    level = np.where(level > 0, level, 1)  # a window a label, or silence: the nearest mean answers
     squares = (small**2).sum((1, 2)) / n**2  # ||S||^2
     fourth = ((x**2).sum(2) ** 2).sum(1) / n
     noise = (fourth - squares) / (d * n)

@@ -48,3 +48,12 @@ def test_a_feature_without_any_spread_does_no_harm() -> None:
     still = np.concatenate([x, np.zeros((3, 200, 2))], axis=2)
     assert np.isfinite(lda.fit(still, y).weights).all()
     assert np.isfinite(lda.fit(np.zeros((1, 200, 3)), y).weights).all()
+
+
+def test_with_one_window_of_each_label_the_nearest_mean_answers_and_nothing_overflows() -> None:
+    x = np.array([[[0, 0], [3, 0], [0, 40]]], np.float32)
+    with np.errstate(all="raise"):
+        model = lda.fit(x, np.array([4, 5, 9]))
+        new = np.array([[[1, 1], [2, 1], [5, 30], [0.4, 0.1]]], np.float32)
+        assert model.answers(new).tolist() == [[4, 5, 9, 4]]
+    assert np.abs(model.weights).max() == 40
