@@ -13,6 +13,7 @@ a window stands on, `label_audit` checks that nothing stands on two sides.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class LabelIndex(WindowIndex):
         known = sorted(set(self.table["label"][split == "train"]))
         if not known:  # said before anything is called unknown
             raise NeurodecodeError(
-                f"{name}: no window is left for train ({len(split)} windows in all, not taken: {self.counts}); split by run "
+                f"{name}: no window is left for train ({len(split)} windows in all{_left_out(self.counts)}); split by run "
                 "needs three runs of a subject: record more, or use rule paper or subjects"
             )
         vocabulary = list(self.labels.vocabulary) or known
@@ -86,7 +87,7 @@ class LabelIndex(WindowIndex):
         empty = [side for side in SIDES if not len(chosen.rows(side))]
         if empty:
             raise NeurodecodeError(
-                f"{name}: no window is left for {' and '.join(empty)} ({len(table)} windows in all, not taken: {counts}); "
+                f"{name}: no window is left for {' and '.join(empty)} ({len(table)} windows in all{_left_out(counts)}); "
                 "change the split or record more"
             )
         chosen.audit = audit_labels(chosen)
@@ -200,7 +201,7 @@ def build_labels(store: Store, settings: LabelSettings, subjects: tuple[str, ...
     if not len(table):
         kinds = sorted({str(kind) for r in recordings for kind in r.events["kind"]})
         raise NeurodecodeError(
-            f"{store.path}: no window around an event of kind {settings.event} (not taken: {dict(counts) or 'none there'}); "
+            f"{store.path}: no window around an event of kind {settings.event}{_left_out(counts)}; "
             f"there are events of kind {', '.join(kinds) or 'none'}"
         )
     labels = sorted(set(table["label"]))
@@ -251,3 +252,9 @@ def _windows(recording: StoredRecording, settings: LabelSettings, n_times: int, 
     doubled = rows.duplicated("start")
     counts["two events on one sample"] += int(doubled.sum())
     return rows[~doubled].sort_values("start", kind="stable")
+
+
+def _left_out(counts: Mapping[str, int]) -> str:
+    """Windows that were not taken, as the end of a sentence; nothing where all were."""
+    said = ", ".join(f"{n} x {reason}" for reason, n in counts.items() if n)
+    return f", not taken: {said}" if said else ""
