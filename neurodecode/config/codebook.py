@@ -92,6 +92,9 @@ class QuantizerSettings(Settings):
     fewer tokens than rows."""
     revive_below: float = Field(0.03, ge=0, lt=1)
     """A row with fewer hits than this share of the mean is put on a token of the batch; 0: never, as published."""
+    start_after: int = Field(0, ge=0)
+    """Training steps in which tokens pass without the table, which starts after them (all but finite-scalar); 0: none, as
+    published. In trainings of hundreds of steps the table otherwise collapses before tokens say anything."""
 
     @model_validator(mode="after")
     def _consistent(self) -> QuantizerSettings:

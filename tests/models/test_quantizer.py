@@ -19,6 +19,7 @@ MAKERS: dict[str, Callable[[], Quantizer]] = {
     "table": lambda: EmaCodebook(16, 8, start_tokens=16),
     "table from random rows": lambda: EmaCodebook(16, 8, start_tokens=0),
     "table without revival": lambda: EmaCodebook(16, 8, start_tokens=0, revive_below=0),
+    "table that starts late": lambda: EmaCodebook(16, 8, start_tokens=16, start_after=2),
     "finite scalar": lambda: FiniteScalar((5, 3, 2)),
     "product": lambda: ProductCodebook(8, 12, groups=3, start_tokens=0),
     "product of unlike parts": lambda: ProductCodebook(8, 12, groups=3, start_tokens=0, decorrelation=0.5),
@@ -229,6 +230,40 @@ class TestTheStart:
         torch.testing.assert_close(found.norm(dim=1), torch.ones(16))
         assert ((found @ centres.T).max(1).values > 0.95).all()
         assert (nearest(centres, found).unique().numel()) == 4
+
+
+class TestALateStart:
+    def test_passes_tokens_without_loss_and_leaves_the_table_alone_until_then(self) -> None:
+        quantizer = EmaCodebook(16, 8, start_tokens=16, start_after=2).train()
+        rows = quantizer.codebook.clone()
+        for step in range(2):
+            z = tokens(quantizer, 20, seed=step).requires_grad_()
+            found = quantizer(z)
+            assert torch.equal(found.values, functional.normalize(z, dim=-1))
+            assert found.loss == 0
+            assert torch.equal(quantizer.codebook, rows)
+            assert not quantizer.started
+        found = quantizer(tokens(quantizer, 20, seed=2))
+        assert quantizer.started
+        assert torch.equal(found.codes[:, 0].bincount(minlength=16) > 0, quantizer.hits > 20 / 16 * 0.99)
+        assert found.loss > 0
+
+    def test_does_not_count_steps_of_evaluation(self) -> None:
+        quantizer = EmaCodebook(16, 8, start_tokens=16, start_after=1).eval()
+        found = quantizer(tokens(quantizer, 20))
+        assert torch.equal(quantizer.decode(found.codes), found.values)
+        assert quantizer.passed == 0
+
+    def test_goes_on_after_loading_where_it_was(self) -> None:
+        quantizer, other = (EmaCodebook(16, 8, start_tokens=16, start_after=3).train() for _ in range(2))
+        for step in range(2):
+            quantizer(tokens(quantizer, 20, seed=step))
+        other.load_state_dict(quantizer.state_dict())
+        started = []
+        for step in range(2, 4):
+            other(tokens(other, 20, seed=step))
+            started.append(bool(other.started))
+        assert started == [False, True]
 
 
 class TestRevival:

@@ -29,7 +29,7 @@ def build_quantizer(settings: QuantizerSettings, n_subjects: int = 1) -> Quantiz
     """The table that `settings.kind` names; only one with private rows asks for the number of subjects."""
     if settings.kind == "finite-scalar":
         return FiniteScalar(settings.levels)
-    learning = settings.model_dump(include={"decay", "commitment", "start_tokens", "revive_below"})
+    learning = settings.model_dump(include={"decay", "commitment", "start_tokens", "revive_below", "start_after"})
     if settings.kind == "product":
         return ProductCodebook(
             settings.codes, settings.dimension, settings.groups, decorrelation=settings.decorrelation, **learning

@@ -147,6 +147,9 @@ class EmaCodebook(Quantizer):
     evaluation and also with fewer tokens than rows. And a row whose average hits fall under `revive_below` times the
     mean of all rows is put on a random token of the batch, with its hits set to the mean, so that it has time to win.
 
+    With `start_after` the table steps aside at first: tokens of unit norm pass as they are, without a loss, until the network
+    has learnt to say something with them. In short trainings commitment otherwise draws tokens together that say nothing yet.
+
     Parameters
     ----------
     codes, dimension
@@ -159,11 +162,14 @@ class EmaCodebook(Quantizer):
         Tokens for k-means, at least K; None takes 4 K, 0 keeps the random rows.
     revive_below
         See above; 0 never revives (as published).
+    start_after
+        Training steps before the table starts; 0: none (as published).
     """
 
     codebook: torch.Tensor  # [K, D]
     hits: torch.Tensor  # [K], average hits a step over all processes
     started: torch.Tensor  # bool scalar
+    passed: torch.Tensor  # int64 scalar, steps that stepped around the table
 
     def __init__(
         self,
@@ -174,6 +180,7 @@ class EmaCodebook(Quantizer):
         commitment: float = 1.0,
         start_tokens: int | None = None,
         revive_below: float = DEAD,
+        start_after: int = 0,
     ) -> None:
         super().__init__(dimension, codes)
         self.start_tokens = 4 * codes if start_tokens is None else start_tokens
@@ -185,11 +192,17 @@ class EmaCodebook(Quantizer):
         self.register_buffer("started", torch.tensor(self.start_tokens == 0))
         self._started = self.start_tokens == 0  # the buffer's value: reading a CUDA scalar each step would wait for it
         self._waiting: list[torch.Tensor] = []  # tokens for k-means
+        self.start_after, self._passed = start_after, 0
+        self.register_buffer("passed", torch.tensor(0), persistent=start_after > 0)  # states of old tables lack it
         self.register_load_state_dict_post_hook(_read_started)
 
     def quantize(self, z: torch.Tensor, subject: torch.Tensor | None = None) -> Quantized:
         """[M, D] -> values [M, D], codes [M, 1] and three scalars."""
         z = unit(z.to(self.codebook.dtype))
+        if self.training and self._passed < self.start_after:
+            self._pass()
+            index = self._nearest(z.detach(), subject)
+            return Quantized(z, index[:, None], z.new_zeros(()), *spread(self.count(index)))
         if self.training and not self._started:
             self._start(z.detach(), subject)
         index = self._nearest(z.detach(), subject)  # [M]
@@ -220,6 +233,13 @@ class EmaCodebook(Quantizer):
     def _nearest(self, z: torch.Tensor, subject: torch.Tensor | None) -> torch.Tensor:
         """Row of each token, [M]."""
         return nearest(z, self.codebook)
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def _pass(self) -> None:
+        """Count a step without the table."""
+        self._passed += 1
+        self.passed.fill_(self._passed)
 
     @torch.compiler.disable
     @torch.no_grad()
@@ -270,4 +290,5 @@ class EmaCodebook(Quantizer):
 
 def _read_started(module: nn.Module, _: Any) -> None:
     assert isinstance(module, EmaCodebook)
+    module._passed = int(module.passed)
     module._loaded()
