@@ -224,7 +224,9 @@ def linguistics(
     words: Annotated[
         Path | None, typer.Option(help="TSV of word features: a column word, and features beside it.")
     ] = None,
-    language: Annotated[str, typer.Option(help="Of the speech, for word frequencies.")] = "en",
+    language: Annotated[
+        str | None, typer.Option(help="Of the speech, en or nl for example; else what the store says of it.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="Where the store lies now, if it was moved.")] = None,
     shuffles: Annotated[int, typer.Option(min=20, help="Wrong pairings behind the control.")] = 200,
     as_json: AsJson = False,
@@ -341,7 +343,9 @@ def report(run: Annotated[Path, typer.Argument(help="A run, best after evaluate.
 @app.command()
 def run(
     pipeline: Annotated[str, typer.Argument(help="Name of a pipeline of pipelines/, or a YAML file.")],
-    out: Annotated[Path, typer.Option(help="Folder of all results.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of all results; else the pipeline's name, where you stand.")
+    ] = None,
     overrides: Overrides = None,
     workers: Annotated[int, typer.Option(min=1, help="Recordings prepared at the same time.")] = 1,
     on_error: Annotated[OnError, typer.Option(help="Stop at the first recording that fails, or go on.")] = OnError.stop,
@@ -352,7 +356,7 @@ def run(
     settings = load_pipeline(pipeline, overrides or [])
     failed = run_pipeline(
         settings,
-        out,
+        Path(Path(pipeline).stem) if out is None else out,
         workers=workers,
         on_error=on_error.value,
         progress=watched_by_a_person(),

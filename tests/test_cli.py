@@ -39,6 +39,7 @@ def test_help_imports_neither_torch_nor_mne() -> None:
         (["preprocess", "no/such/folder", "--out", "x"], "no such file or folder, and no card"),
         (["preprocess", ".", "--out", "x", "--set", "sfrq=3"], "did you mean sfreq?"),
         (["run", "no-such-pipeline", "--out", "x"], "no pipelines preset of that name"),
+        (["run", "gwilliams2022"], "gwilliams2022: the folder of the data is not known"),
         (["verify", "no/such/store"], "no/such/store"),
         (["evaluate", "no/such/run"], "no/such/run"),
         (["report", "no/such/run"], "no/such/run"),

@@ -36,6 +36,8 @@ class CohortCard(Settings):
     """Public hosts of its files, for `neurodecode download`; where there is none, how_to_get says what to do."""
     line_frequency: PositiveFloat | None = None
     """Mains frequency where it was recorded, Hz."""
+    language: str = Field("", pattern="^([a-z]{2})?$")
+    """ISO 639-1 code of the speech, for frequencies and classes of words; empty: not known."""
     expected_recordings: PositiveInt | None = None
     expected_subjects: PositiveInt | None = None
     options: dict[str, Any] = Field(default_factory=dict)

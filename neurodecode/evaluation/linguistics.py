@@ -43,7 +43,7 @@ def analyse(
     run: Path,
     split: str = "test",
     *,
-    language: str = "en",
+    language: str | None = None,
     table: Path | None = None,
     store: Path | None = None,
     shuffles: int = 200,

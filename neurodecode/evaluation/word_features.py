@@ -89,7 +89,7 @@ def feature_sets(
     seconds: float,
     *,
     at_words: bool,
-    language: str = "en",
+    language: str | None = None,
     table: Path | None = None,
 ) -> dict[str, FeatureSet]:
     """Feature sets of the segments.
@@ -104,15 +104,17 @@ def feature_sets(
         Frequency, part of speech and table describe the word at the anchor; otherwise they are means over the words in
         the window.
     language
-        Of the speech, for the packages.
+        Of the speech, for the packages; None: what the store says. Where that is nothing, frequencies are counted in the
+        stimuli and there are no parts of speech.
     table
         TSV of features of words.
 
     Raises
     ------
     NeurodecodeError
-        If the stimuli have no words, or the table is not as above.
+        If the stimuli have no words, the table is not as above, or the store says that the speech is of another language.
     """
+    language = _language_of(store, language)
     speech = speech_of(store, candidates["stimulus"].astype(str).unique().tolist())
     heard = [[w for w in map(plain_word, labels) if w] for labels in inside(speech, candidates, "word", seconds)]
     phones = [
@@ -138,6 +140,19 @@ def feature_sets(
         sets |= _from_table(table, focus, heard if at_words else None)
     sets["bag of words"] = _bag(heard, "word events in the window")
     return sets
+
+
+def _language_of(store: Store, asked: str | None) -> str:
+    """Language of the speech, asked for or stored; empty when nobody says it."""
+    known = sorted({recording.language for recording in store.recordings} - {""})
+    if asked is not None and known and asked not in known:
+        raise NeurodecodeError(
+            f"--language {asked}: the store says that its speech is {', '.join(known)}; leave the option out, or mend "
+            "`language` of the cohort's card and run preprocess again"
+        )
+    if asked is None and len(known) > 1:
+        raise NeurodecodeError(f"{store.path}: its speech is {', '.join(known)}; say with --language which to look at")
+    return asked or "".join(known)
 
 
 def _bag(labels: list[list[str]], source: str) -> FeatureSet:
@@ -172,7 +187,7 @@ def _mean(words: list[list[str]], value: Callable[[str], np.ndarray | None]) -> 
 
 def _frequency(focus: list[list[str]], speech: Speech, language: str) -> FeatureSet:
     """Zipf frequency from wordfreq, or from the words of these stimuli when it is not installed."""
-    if installed("wordfreq"):
+    if language and installed("wordfreq"):
         from wordfreq import available_languages, zipf_frequency
 
         if language not in available_languages():
@@ -193,7 +208,8 @@ def _frequency(focus: list[list[str]], speech: Speech, language: str) -> Feature
     def here(word: str) -> np.ndarray | None:
         return np.array([np.log10(counts[word] / total) + PER_BILLION]) if counts[word] else None
 
-    source = "Zipf scale, counted in these stimuli (pip install neurodecode[linguistics] counts in the language)"
+    better = "pip install neurodecode[linguistics] counts in the language" if language else "--language counts in one"
+    source = f"Zipf scale, counted in these stimuli ({better})"
     return FeatureSet(*_swap(_mean(focus, here), source))
 
 

@@ -84,6 +84,8 @@ class Recording:
         Whether it belongs to a simulated cohort; said wherever a figure of it is shown.
     regions
         Channel name -> brain region, as an electrodes table states it.
+    language
+        ISO 639-1 code of the speech that was heard or said; empty when not known.
     """
 
     raw: BaseRaw
@@ -98,6 +100,7 @@ class Recording:
     line_frequency: float | None = None
     simulated: bool = False
     regions: dict[str, str] = field(default_factory=dict)
+    language: str = ""
 
     @property
     def name(self) -> str:
@@ -141,6 +144,7 @@ class RecordingSource:
     root: Path | None = None
     line_frequency: float | None = None
     options: tuple[tuple[str, object], ...] = ()
+    language: str = ""
 
     def open(self) -> Recording:
         """Read it."""

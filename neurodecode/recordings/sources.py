@@ -85,7 +85,9 @@ def open_source(source: RecordingSource) -> Recording:
         One line that names the file.
     """
     try:
-        return _open(source)
+        recording = _open(source)
+        recording.language = recording.language or source.language
+        return recording
     except NeurodecodeError:
         raise
     except Exception as error:  # of a reader that met what it did not expect, while a trigger or an excerpt was read
@@ -111,8 +113,10 @@ def _expand_card(card: CohortCard) -> list[RecordingSource]:
         raise RecordingError(f"{card.name}: the folder of the data is not known; give it with --set root=FOLDER")
     if card.adapter in ("auto", "file", "folder", "bids"):
         found = expand_source(card.root)
-        return [replace(s, line_frequency=s.line_frequency or card.line_frequency) for s in found]
-    return list(_adapter(card.adapter).recordings(card))
+        found = [replace(s, line_frequency=s.line_frequency or card.line_frequency) for s in found]
+    else:
+        found = list(_adapter(card.adapter).recordings(card))
+    return [replace(s, language=card.language) for s in found]
 
 
 def _adapter(name: str):  # type: ignore[no-untyped-def]  # a module: recordings(card), open_recording(source)

@@ -257,6 +257,8 @@ def _plan_one(source: RecordingSource, *, root: Path, settings: PreprocessingSet
         "files": _files_of(recording, source),
         "stimuli": {content.stimulus.name: content.sha256 for content in stimuli},
     }
+    if recording.language:
+        identity["language"] = recording.language
     key = sha256_of_value({"settings": settings.identity(), "source": identity})
     stored = _stored_file(root, recording)
     reason: Reason = "new"
@@ -306,6 +308,7 @@ def _make_one(
         "n_channels": len(result.signal),
         "line_frequency": recording.line_frequency,
         "simulated": recording.simulated,
+        "language": recording.language,
         "source": made.identity,
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),

@@ -110,6 +110,7 @@ def index_entry(root: Path, file: str) -> dict[str, Any]:
         "file": file,
         **{name: attributes[name] for name in names},
         "simulated": bool(attributes.get("simulated", False)),
+        "language": attributes.get("language", ""),
         "n_channels": attributes["n_channels"],
         "n_samples": attributes["n_samples"],
         "seconds": attributes["n_samples"] / attributes["sfreq"],

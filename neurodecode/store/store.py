@@ -85,6 +85,8 @@ class StoredRecording:
         Sizes of `signal`.
     simulated
         Whether it belongs to a simulated cohort.
+    language
+        ISO 639-1 code of the speech; empty when not known.
     path
         HDF5 file.
     """
@@ -101,6 +103,7 @@ class StoredRecording:
         self.n_channels: int = int(entry["n_channels"])
         self.n_samples: int = int(entry["n_samples"])
         self.simulated: bool = bool(entry.get("simulated", False))
+        self.language: str = entry.get("language", "")
         self.sha256_signal: str = entry["sha256_signal"]
         self.path: Path = root / entry["file"]
 

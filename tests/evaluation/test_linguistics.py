@@ -180,10 +180,30 @@ def test_frequencies_and_classes_come_from_the_packages_when_they_are_there() ->
     pytest.importorskip("lemminflect")
     store = toy_store(ToyFeatures(0), 1.0)
     candidates = pd.DataFrame({"stimulus": ["alpha"] * 3, "time": [0.0, 3.0, 6.0], "word": ["the", "house", "quickly"]})
-    sets = feature_sets(store, candidates, 2.85, at_words=True)
+    assert "part of speech" not in feature_sets(store, candidates, 2.85, at_words=True)
+    sets = feature_sets(store, candidates, 2.85, at_words=True, language="en")
     zipf = sets["word frequency"].values[:, 0]
     assert zipf[0] > zipf[1] > zipf[2] > 3
     assert sets["part of speech"].values[:, 4].tolist() == [1, 0, 0]  # function word
     assert sets["part of speech"].values[2, 3] == 1  # adverb
     with pytest.raises(NeurodecodeError, match="--language xx: wordfreq knows"):
         feature_sets(store, candidates, 2.85, at_words=True, language="xx")
+
+
+def test_words_are_described_in_the_language_of_the_store_and_no_other() -> None:
+    pytest.importorskip("wordfreq")
+    store = toy_store(ToyFeatures(0), 1.0)
+    candidates = pd.DataFrame({"stimulus": ["alpha"] * 2, "time": [0.0, 3.0], "word": ["huis", "de"]})
+    sets = feature_sets(store, candidates, 2.85, at_words=True)
+    assert sets["word frequency"].source.startswith("Zipf scale, counted in these stimuli (--language counts in one")
+    for recording in store.recordings:
+        recording.language = "nl"
+    sets = feature_sets(store, candidates, 2.85, at_words=True)
+    assert sets["word frequency"].source == "Zipf scale, wordfreq, nl"
+    assert sets["word frequency"].values[1, 0] > sets["word frequency"].values[0, 0] > 4  # Dutch house; none in English
+    assert "part of speech" not in sets
+    with pytest.raises(NeurodecodeError, match="--language en: the store says that its speech is nl"):
+        feature_sets(store, candidates, 2.85, at_words=True, language="en")
+    store.recordings[0].language = "en"
+    with pytest.raises(NeurodecodeError, match="its speech is en, nl; say with --language"):
+        feature_sets(store, candidates, 2.85, at_words=True)

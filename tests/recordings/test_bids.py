@@ -73,6 +73,12 @@ def test_the_card_states_the_mains_where_no_sidecar_does(tmp_path: Path, stated:
     assert [s.open().line_frequency for s in expand_source(card)] == [50.0]
 
 
+def test_the_card_states_the_language_of_the_speech(tmp_path: Path) -> None:
+    add(tmp_path)
+    assert [s.open().language for s in expand_source(CohortCard(name="c", root=tmp_path, language="nl"))] == ["nl"]
+    assert [s.open().language for s in expand_source(tmp_path)] == [""]
+
+
 def test_a_sidecar_of_another_rate_is_warned_of(tmp_path: Path) -> None:
     stem = add(tmp_path)
     write_json(stem.with_name(f"{stem.name}_eeg.json"), {"SamplingFrequency": 128})

@@ -22,6 +22,7 @@ class FakeRecording:
     session: str = ""
     task: str = ""
     run: str = ""
+    language: str = ""
     bad_spans: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
     @property

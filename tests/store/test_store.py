@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -48,6 +49,17 @@ def test_what_went_in_comes_out_at_its_time(ramps: Path, tmp_path: Path) -> None
     assert (heard["onset"], heard["duration"], heard["stimulus"]) == (2.0, 15.0, "story")
     assert store.stimuli["story"].kind == "audio"
     assert verify_store(tmp_path / "store") == []
+
+
+def test_a_language_that_is_stated_later_is_stored_and_one_that_is_not_changes_nothing(
+    ramps: Path, tmp_path: Path
+) -> None:
+    sources = expand_source(ramps)
+    preprocess(sources, tmp_path / "store", SETTINGS, progress=False)
+    assert {r.language for r in Store(tmp_path / "store").recordings} == {""}
+    again = preprocess([replace(s, language="nl") for s in sources], tmp_path / "store", SETTINGS, progress=False)
+    assert set(again.reasons.values()) == {"source changed"}
+    assert {r.language for r in Store(tmp_path / "store").recordings} == {"nl"}
 
 
 def test_the_source_is_never_written_to(ramps: Path, tmp_path: Path) -> None:
@@ -108,6 +120,7 @@ def test_workers_give_the_same_numbers_as_one_process(ramps: Path, tmp_path: Pat
 
 KILLED = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
 import neurodecode.files as files
 from neurodecode.config import PreprocessingSettings
