@@ -6,8 +6,8 @@ of mappings `name`, `data_s` [channels, 3000]; a mapping `ch_names`), and `<SSS>
 marked bad between them, so that neither a window nor a filter reaches from one into the next. A trial is an event of kind
 `word` at the zero of the trial; `trial_onset` (s), `trial` (from 0) and `label_index` (place in LABELS) go with it.
 
-The trials come preprocessed: store them with configs/preprocessing/duin_released.yaml, which filters nothing. A run is one pickle,
-so it is in memory as a whole: 8 bytes a value, 1.5 GB at 104 channels. Pickles are read by recordings/safe_pickle.py.
+The trials come preprocessed: store them with configs/preprocessing/duin_released.yaml, which filters nothing. A run is one
+pickle, so it is in memory as a whole: 8 bytes a value, 1.5 GB at 104 channels. Pickles are read by recordings/safe_pickle.py.
 """
 
 from __future__ import annotations
