@@ -19,7 +19,7 @@ from neurodecode.errors import StoreError
 from neurodecode.files import sha256_of_array
 from neurodecode.store.write import ATTRIBUTES, SCHEMA, hash_of_attributes, hash_of_column
 
-TEXT_ATTRIBUTES = frozenset({"name", "subject", "session", "task", "run", "datatype", "command", "key"})
+TEXT_ATTRIBUTES = frozenset({"name", "subject", "session", "task", "run", "datatype", "language", "command", "key"})
 AGAIN = "run preprocess again to make it anew"
 
 
