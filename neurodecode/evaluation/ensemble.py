@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from neurodecode.evaluation.rows import Answers, against_ridge, further, headlin
 from neurodecode.evaluation.scoring import NetworkDecoder
 from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, compare
 from neurodecode.files import plain, write_json
-from neurodecode.training.run_folder import read_run
+from neurodecode.training.run_folder import first_difference, read_run
 
 SAME_TIME = 1e-6  # s
 
@@ -76,8 +77,9 @@ def ensemble(
     Raises
     ------
     NeurodecodeError
-        If fewer than two runs are given, one is not evaluated or kept no scores, they were not asked the same, or the row
-        `noise` is wanted and a network or a store is not there.
+        If fewer than two runs are given, one is not evaluated or kept no scores, they were not asked the same, two are one
+        network twice (equal answers, or equal settings and seed), or the row `noise` is wanted and a network or a store is
+        not there.
     """
     out = Path(out)
     if len({Path(run).resolve() for run in runs}) < max(2, len(runs)):
@@ -87,6 +89,8 @@ def ensemble(
     members = [read_evaluated(Path(run), split) for run in runs]
     for member in members:
         _refuse(members[0], member)
+    for one, other in combinations(members, 2):
+        _refuse_twice(one, other)
     first = members[0]
     settings = validate(EvaluationSettings, first.result["provenance"]["evaluation"], str(first.run))
     scores = mean_probability([member.scores for member in members])
@@ -285,6 +289,19 @@ def _refuse(first: Evaluated, other: Evaluated) -> None:
             raise NeurodecodeError(
                 f"{between}: their {what} differ; evaluate runs with the same segments settings on one store"
             )
+
+
+def _refuse_twice(one: Evaluated, other: Evaluated) -> None:
+    """Stop when two members are one network twice: their mean would say of chance in training what it cannot know."""
+    between = f"{one.run} and {other.run} make no ensemble"
+    if np.array_equal(one.scores.scores, other.scores.scores):
+        raise NeurodecodeError(f"{between}: they gave the same answers, so they are one network; train another seed")
+    a, b = ({**m.result["provenance"]["settings"], "name": ""} for m in (one, other))
+    if first_difference(a, b) is None:
+        raise NeurodecodeError(
+            f"{between}: both were trained with the same settings and seed {a['seed']}; train one of them with another, "
+            f"for example --set seed={a['seed'] + 1}"
+        )
 
 
 def _same_windows(a: Scores, b: Scores) -> bool:

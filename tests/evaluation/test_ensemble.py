@@ -41,6 +41,7 @@ def with_noise(run: Path, out: Path, seed: int) -> Path:
     np.savez(path, **stored)
     scores = there.questions.scores(stored["scores"])
     write_ranks(ranks_path(out, "test"), there.questions, rank(scores), there.ridge)
+    change(out, provenance__settings__seed=seed)
     return out
 
 
@@ -54,6 +55,15 @@ def change(run: Path, **values: object) -> None:
             target = target[parent]
         target[last] = value
     path.write_text(json.dumps(result), encoding="utf-8")
+
+
+def nearly_again(run: Path, seed: int) -> None:
+    """Another seed that answers all but the same."""
+    path = run / "evaluation" / "test_scores.npz"
+    stored = dict(np.load(path))
+    stored["scores"] = stored["scores"] * np.float32(1.0001)
+    np.savez(path, **stored)
+    change(run, provenance__settings__seed=seed)
 
 
 def test_the_mean_is_that_of_softmax_probabilities() -> None:
@@ -112,11 +122,12 @@ def test_all_members_hear_one_noise_and_are_at_chance_and_a_member_alone_hears_t
     runs = [toy_run(tmp_path / name, folds, monkeypatch) for name in ("a", "b")]
     for run in runs:
         evaluate(run, settings, progress=False)
+    nearly_again(runs[1], seed=7)
     result = ensemble(runs, tmp_path / "both")
     found = result["controls"]["noise"]["metrics"]["match_mismatch"]
     assert found["low"] < 0.5 < found["high"]
     assert result["metrics"]["match_mismatch"]["value"] > 0.8
-    # two equal members: their mean is each of them, so the noise must have been the same, too
+    # two members all but equal: their mean is each of them, so the noise must have been the same, too
     alone = json.loads((runs[0] / "evaluation" / "test.json").read_text(encoding="utf-8"))
     for name, figure in alone["controls"]["noise"]["metrics"].items():
         assert result["controls"]["noise"]["metrics"][name]["value"] == pytest.approx(figure["value"]), name
@@ -130,6 +141,7 @@ def test_networks_that_are_gone_are_named_with_the_way_out(tmp_path: Path, monke
     runs = [toy_run(tmp_path / name, folds, monkeypatch) for name in ("a", "b")]
     for run in runs:
         evaluate(run, settings, progress=False)
+    nearly_again(runs[1], seed=7)
     (runs[1] / "run.json").unlink()
     with pytest.raises(NeurodecodeError, match=r"b: has no networks to send noise through; give --no-noise"):
         ensemble(runs, tmp_path / "out")
@@ -156,6 +168,29 @@ def test_an_ensemble_of_a_run_with_itself_or_alone_is_refused(run: Path, tmp_pat
     for runs in ([run], [run, run]):
         with pytest.raises(NeurodecodeError, match="needs two different runs or more"):
             ensemble(runs, tmp_path / "out")
+
+
+def test_one_network_under_two_names_is_refused(run: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(run, tmp_path / "copied")
+    change(copied, provenance__settings__seed=7)  # whatever it says of its seed
+    with pytest.raises(NeurodecodeError, match="make no ensemble: they gave the same answers, so they are one network"):
+        ensemble([with_noise(run, tmp_path / "a", 1), run, copied], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_of_one_seed_are_refused_whatever_they_are_called_and_two_recipes_of_one_seed_are_not(
+    run: Path, tmp_path: Path
+) -> None:
+    a, b = (with_noise(run, tmp_path / str(seed), seed) for seed in (1, 2))
+    change(b, provenance__settings__seed=1, provenance__settings__name="other")
+    change(b, provenance__settings__training__devices=2)  # where it was trained makes no other network
+    with pytest.raises(
+        NeurodecodeError, match="both were trained with the same settings and seed 1; train one"
+    ) as caught:
+        ensemble([run, a, b], tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    change(b, provenance__settings__model__depth=3)
+    assert [m["seed"] for m in ensemble([a, b], tmp_path / "out")["ensemble"]["members"]] == [1, 1]
 
 
 def test_the_folder_of_a_run_is_never_written_into(run: Path, tmp_path: Path) -> None:
