@@ -11,6 +11,8 @@ import pytest
 from neurodecode.config import CohortCard, PipelineSettings, TrainSettings, load_settings
 from neurodecode.errors import SettingsError
 from neurodecode.pipeline import Stages, load_card, load_pipeline, run_pipeline, stage_settings
+from neurodecode.pipeline.aligner import _features
+from neurodecode.store.store import Store
 
 
 def test_a_stage_is_skipped_only_when_key_and_product_are_both_there(tmp_path: Path) -> None:
@@ -123,6 +125,29 @@ def test_a_lost_report_is_written_again_without_training(finished: tuple[Path, l
     assert "train aligner: done before" in said
     assert "report aligner: report.html is gone" in said
     assert (out / "runs" / "aligner" / "report.html").is_file()
+
+
+def test_features_of_blocks_are_computed_for_the_subjects_that_training_asks_for(
+    finished: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neurodecode.segments import windows
+    from neurodecode.training.portion import chosen_subjects
+
+    out, _ = finished
+    asked: list[tuple[str, ...]] = []
+
+    def listened(store, settings, subjects=()):
+        asked.append(tuple(subjects))
+        return build_windows(store, settings, subjects)
+
+    build_windows = windows.build_windows
+    monkeypatch.setattr(windows, "build_windows", listened)
+    training = stage_settings(
+        TrainSettings, {"base": "tiny", "exclude": ["02"], "features": {"extent": "block"}}, "configs/training"
+    )
+    store = shutil.copytree(out / "store", tmp_path / "store")
+    _features(store, training, "aligner", Stages(tmp_path / "stages.json", lambda line: None), "key", False)
+    assert asked == [chosen_subjects(training, Store(store))] == [("01",)]
 
 
 def test_other_training_settings_put_the_old_run_aside(finished: tuple[Path, list[str]], tmp_path: Path) -> None:

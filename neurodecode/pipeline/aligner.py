@@ -50,10 +50,12 @@ def _features(store: Path, training: TrainSettings, label: str, stages: Stages, 
     from neurodecode.segments.windows import build_windows
     from neurodecode.stimuli.features import compute_features
     from neurodecode.store.store import Store
+    from neurodecode.training.portion import chosen_subjects
 
     opened, borders = Store(store), None
     if training.features.extent == "block":
-        borders = build_windows(opened, training.segments, training.subjects).borders
+        # of the subjects that training asks for: others would give other borders, and a second set of features
+        borders = build_windows(opened, training.segments, chosen_subjects(training, opened)).borders
     made = compute_features(opened, training.features, progress, borders)
     stages.say(f"features {label}: {len(made.names)} stimuli, {made.dimension} dimension(s)")
     return sha256_of_value({"features": training.features.model_dump(mode="json"), "store": store_key})
