@@ -10,6 +10,17 @@ from neurodecode.config.base import Settings
 from neurodecode.config.segments import ScalingSettings, SegmentSettings, WindowSettings
 
 
+class LabelWindowSettings(WindowSettings):
+    """A window around a labelled event, where no sound is aligned; the default is a released trial of 3 s, 3000 samples at
+    1000 Hz.
+    """
+
+    closed: bool = False
+    """Both ends included; else the last is left out."""
+    baseline: tuple[float, float] | None = None
+    shift: float = Field(0.0, ge=0)
+
+
 class LabelSplitSettings(Settings):
     """Which trials train, validate and test: for each subject alone, or whole subjects."""
 
@@ -50,8 +61,8 @@ class LabelSettings(Settings):
 
     event: str = "word"
     """Kind of the events."""
-    window: WindowSettings = WindowSettings(tmin=-0.5, tmax=2.5, closed=False, baseline=None, shift=0.0)
-    """Around the onset of the event; the default is a released trial of 3 s, 3000 samples at 1000 Hz."""
+    window: LabelWindowSettings = LabelWindowSettings()
+    """Around the onset of the event."""
     vocabulary: tuple[str, ...] = ()
     """Labels in the order of their numbers, for numbers that are the same whatever is absent; empty: those of the training
     windows, sorted."""

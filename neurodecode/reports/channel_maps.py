@@ -29,7 +29,8 @@ def draw_selection(selection: dict[str, Any], folder: Path) -> list[Path]:
     made = []
     for fold, inside in selection["folds"].items():
         for subject, entry in inside["subjects"].items():
-            title = f"{selection['name']}: {selection['method']}, subject {subject}, {fold}"
+            by = "" if selection["method"] in selection["name"] else f" (by {selection['method']})"
+            title = f"{selection['name']}{by}, subject {subject}, {fold}"
             if selection["simulated"]:
                 title += " (simulated)"
             path = folder / f"{fold}_sub-{subject}.png"
@@ -154,7 +155,8 @@ def _draw_shafts(
     panel.set_yticks(range(len(shafts)), list(shafts))
     panel.set_ylim(len(shafts) - 0.4, -0.6)
     most = max(number for contacts in shafts.values() for number, _ in contacts)
-    panel.set_xticks(range(1, most + 1, 1 if most <= 12 else 2))
+    least = min(number for contacts in shafts.values() for number, _ in contacts)
+    panel.set_xticks(range(least, most + 1, 1 if most - least < 12 else 2))
     panel.set_xlabel("number of the contact")
     panel.set_title("along the shafts; red rings are chosen", fontsize=9)
     for side in ("top", "right", "left"):
@@ -167,6 +169,7 @@ def _draw_curve(panel: Any, entry: dict[str, Any]) -> None:
     panel.fill_between(ks, mean - spread, mean + spread, color="#2f78c4", alpha=0.2, linewidth=0)
     panel.plot(ks, mean, "o-", color="#2f78c4", markersize=4)
     panel.axhline(entry["chance"], color="#555555", linewidth=1, linestyle=(0, (3, 3)))
+    panel.annotate("chance", (ks[0], entry["chance"]), (0, 2), textcoords="offset points", fontsize=8, color="#555555")
     panel.set_xscale("log")
     panel.set_xticks(ks, [str(k) for k in ks])
     panel.minorticks_off()

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodecode.config.baselines import BandPowerSettings, LdaMethod
+from neurodecode.config.base import validate
+from neurodecode.config.baselines import BandPowerSettings, BaselineSettings, LdaMethod
 from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.evaluation.classification import linear
 from neurodecode.evaluation.classification import table as module
@@ -273,6 +274,11 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, methods, changes, messa
     with pytest.raises(SettingsError, match=message) as caught:
         run(cohort(people=3), tmp_path / "out", methods, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_window_of_which_one_end_is_given_is_not_moved_baselined_or_closed_as_that_of_a_sound() -> None:
+    given = validate(BaselineSettings, {"labels": {"window": {"tmax": 1.0}}}, "test").labels.window
+    assert given.model_dump() == {"tmin": -0.5, "tmax": 1.0, "closed": False, "baseline": None, "shift": 0.0}
 
 
 def test_a_folder_of_something_else_is_not_written_to(tmp_path) -> None:
