@@ -9,6 +9,7 @@ that was not taken is counted under a reason. No signal is read here.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ from neurodecode.segments.stimulus_time import Presentation, presentations
 if TYPE_CHECKING:
     from neurodecode.store.store import Store, StoredRecording
 
-SAME_PLACE = 0.02  # s: two anchors of one stimulus closer than this are the same segment (clocks of recordings differ)
+SAME_PLACE = 0.02  # s: anchors of one segment lie no further apart in their stimulus (clocks of recordings differ)
 
 
 @dataclass
@@ -44,9 +45,9 @@ class WindowIndex:
     table
         One row a window: `recording`, `subject`, `stimulus` (indices into the lists below), `start` (sample of the
         stored signal), `anchor` (s in the recording), `stimulus_time` (s in the stimulus at the anchor),
-        `stimulus_start` (s in the stimulus at sample `start`), `identity` (equal = same stimulus content at the same
-        place), `label` (of the event at the anchor, or ""), `block` (index into `blocks`), `run`, `anchors` (train or
-        test: which anchor settings made it), and, once a fold is chosen, `split`.
+        `stimulus_start` (s in the stimulus at sample `start`), `identity` (among anchors of one kind, equal = same stimulus
+        content at the same place, SAME_PLACE wide at most), `label` (of the event at the anchor, or ""), `block` (index
+        into `blocks`), `run`, `anchors` (train or test: which anchor settings made it), and, once a fold is chosen, `split`.
     n_times
         Samples of a window before the shift is cut.
     sfreq
@@ -339,18 +340,27 @@ def _block_at(blocks: list[Block], time: float) -> Block:
 
 
 def _identities(table: pd.DataFrame, contents: list[str]) -> np.ndarray:
-    """Number the distinct segments: same content, places within SAME_PLACE of each other.
+    """Number the distinct segments: same content, and places that lie within SAME_PLACE from the first to the last.
 
-    Independent of the order of recordings: numbers follow content hash and place.
+    No segment is wider than that: with many recordings of other phases, places come so close that each is near the next
+    one, and all of them would be one segment. Test anchors are numbered apart from train anchors, so that nothing but test
+    windows says what a candidate is. Numbers follow kind of anchors, content hash and place, not the order of recordings.
     """
-    content = np.array(contents, dtype=object)[table["stimulus"].to_numpy()]
+    kind = table["anchors"].to_numpy() == "test"
+    content = pd.factorize(np.array(contents, dtype=object)[table["stimulus"].to_numpy()], sort=True)[0]
     place = table["place"].to_numpy(float)
-    order = np.lexsort((place, content.astype(str)))
-    sorted_content, sorted_place = content[order], place[order]
-    new = np.ones(len(table), bool)
-    new[1:] = (sorted_content[1:] != sorted_content[:-1]) | (np.diff(sorted_place) > SAME_PLACE)
+    order = np.lexsort((place, content, kind))
+    content, kind, place = content[order], kind[order], place[order]
+    other = np.flatnonzero((np.diff(content) != 0) | (np.diff(kind.astype(int)) != 0)) + 1
+    number = np.empty(len(table), np.int64)
+    count = 0
+    for first, last in itertools.pairwise([0, *other.tolist(), len(table)]):
+        while first < last:
+            end = first + int(np.searchsorted(place[first:last], place[first] + SAME_PLACE, side="right"))
+            number[first:end] = count
+            first, count = end, count + 1
     identity = np.empty(len(table), np.int64)
-    identity[order] = np.cumsum(new) - 1
+    identity[order] = number
     return identity
 
 

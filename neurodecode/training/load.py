@@ -152,8 +152,12 @@ def load_source(
     )
     recorded = pd.read_csv(run / fold / "windows.csv.gz", keep_default_na=False, usecols=["start", "split", "identity"])
     same = len(recorded) == len(index.table) and all(
-        np.array_equal(recorded[c].to_numpy(), index.table[c].to_numpy()) for c in ("start", "split", "identity")
+        np.array_equal(recorded[c].to_numpy(), index.table[c].to_numpy()) for c in ("start", "split")
     )
+    # which tested windows are one segment decides what is asked; by which number it goes does not
+    asked = index.rows("test")
+    codes = [pd.factorize(table["identity"].to_numpy()[asked])[0] for table in (recorded, index.table) if same]
+    same = same and np.array_equal(*codes)
     if not same:
         raise NeurodecodeError(
             f"{run / fold}: the store {opened.path} gives other windows now than when this run was trained; train again"

@@ -174,3 +174,45 @@ def test_clocks_between_samples_are_no_leak_and_three_samples_more_are_one() -> 
     index.table.loc[np.isclose(index.table["stimulus_time"], border + 0.5), "stimulus_start"] -= 3 / 120
     with pytest.raises(LeakageError, match="of stimulus story stands in"):
         index.fold("fold-0")
+
+
+def test_segments_of_many_listeners_are_their_own_words_and_none_is_wider_than_20_ms() -> None:
+    # strides count from the start of each recording, and 32 phases 16 ms apart fill the half second between two anchors
+    short = {"names": ("A1",), "sentence_starts": (0.0, 7.0, 14.0), "length": 21.0, "seconds": 32.0}
+    recordings = [ramp_recording(f"{k:03}", onset=2.0 + k / 64, **short) for k in range(32)]
+    index = build_windows(ramp_store(*recordings), settings(train_anchors={"origin": "recording"}))
+    train, test = (index.table[index.table["anchors"] == kind] for kind in ("train", "test"))
+    for block in range(3):
+        places = np.sort(train["stimulus_time"][train["stimulus_time"] // 7 == block])
+        assert places[-1] - places[0] > 3.9
+        assert np.diff(places).max() < 0.02
+    for rows in (train, test):
+        spread = rows.groupby("identity")["stimulus_time"].agg(np.ptp)
+        assert spread.max() <= 0.02 + 1e-9
+    words = test.groupby("identity")["label"].nunique()
+    assert (words == 1).all()
+    assert len(words) == test["label"].nunique() == 18
+    assert (test.groupby("identity").size() == 32).all()
+    assert not set(train["identity"]) & set(test["identity"])
+
+
+@pytest.mark.parametrize(("apart", "count"), [(0.019, 1), (0.021, 2)])
+def test_words_19_ms_apart_are_one_segment_and_21_ms_apart_two(apart: float, count: int) -> None:
+    recordings = [ramp_recording("01"), ramp_recording("02")]
+    events = recordings[1].events
+    events.loc[events["kind"] == "word", ["onset", "stimulus_onset"]] += apart
+    index = build_windows(ramp_store(*recordings), settings())
+    words = index.table[index.table["anchors"] == "test"].groupby("label")["identity"].nunique()
+    assert (words == count).sum() > 30  # some words near a border are heard in one recording alone
+    assert words.max() == count
+
+
+def test_three_places_15_ms_apart_are_two_segments_not_a_chain() -> None:
+    recordings = [ramp_recording(f"{k}") for k in range(3)]
+    for k, recording in enumerate(recordings):
+        events = recording.events
+        events.loc[events["kind"] == "word", ["onset", "stimulus_onset"]] += 0.015 * k
+    index = build_windows(ramp_store(*recordings), settings())
+    word = index.table[index.table["label"] == "word14.7"].sort_values("stimulus_time")
+    codes = word["identity"].to_numpy()
+    assert (codes - codes[0]).tolist() == [0, 0, 1]
