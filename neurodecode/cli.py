@@ -113,8 +113,11 @@ def preprocess(
 
 def _print_summary(out: Path, summary: Any) -> None:
     from neurodecode.pipeline import issue_line
+    from neurodecode.store.notes import warning_lines
 
     say(f"{out}: {len(summary.done)} prepared, {len(summary.skipped)} already done, {len(summary.failed)} failed")
+    for line in warning_lines(out):
+        say(line)
     for issue in summary.failed:
         say(f"failed: {issue_line(issue)}", stderr=True)
 

@@ -45,6 +45,7 @@ def make_store(
 ) -> list[str]:
     """Preprocess; the store itself knows which recordings are done, and why one is redone."""
     from neurodecode.store.build import preprocess
+    from neurodecode.store.notes import warning_lines
 
     summary = preprocess(sources, store, settings, workers=workers, on_error=on_error, progress=progress)
     say(
@@ -54,6 +55,8 @@ def make_store(
     for name, reason in sorted(summary.reasons.items()):
         if reason != "new":
             say(f"  {name} redone: {reason}")
+    for line in warning_lines(store):
+        say(line)
     failed = [issue_line(issue) for issue in summary.failed]
     for line in failed:
         say(f"failed: {line}")

@@ -24,6 +24,8 @@ SPEECH_KINDS = {"word": "word", "phone": "phone", "phoneme": "phone", "sentence"
 DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+$")
 NO_ONSET, UNREADABLE, KEPT = "no onset", "unreadable", "kept"
 SHORTEST = 1e-6  # s: what is heard for less was not heard
+ROUNDED = 0.01  # share by which a wav file may be smaller than its header says; some writers count carelessly
+STREAMED = 0x7FFF0000  # bytes; headers of sounds that were written as they came say so much, or more
 
 
 def read_events(path: Path) -> tuple[pd.DataFrame, list[Note]]:
@@ -191,13 +193,33 @@ def attach_stimuli(
 
 
 def audio_seconds(path: Path) -> float:
-    """Length of an audio file, s."""
+    """Length of an audio file, s.
+
+    Raises
+    ------
+    RecordingError
+        If it is not audio, or a wav file that ends well before its header says.
+    """
     import soundfile
 
     try:
-        return float(soundfile.info(str(path)).duration)
+        length = float(soundfile.info(str(path)).duration)
+        announced, there = _announced_bytes(path), path.stat().st_size
     except (RuntimeError, OSError) as error:
         raise RecordingError(f"{path}: not readable as audio ({error}); convert it to wav or flac") from error
+    if announced is not None and there < (1 - ROUNDED) * announced:
+        raise RecordingError(f"{path}: announces {announced} bytes and holds {there}; it is cut off: get it again")
+    return length
+
+
+def _announced_bytes(path: Path) -> int | None:
+    """Size of a wav file by its own header, which soundfile does not hold against it; None for other files."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return None
+    size = int.from_bytes(head[4:8], "little") + 8
+    return size if size < STREAMED else None
 
 
 def _cut_at_next(heard: list[dict[str, Any]], seconds: float) -> None:

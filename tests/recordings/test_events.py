@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from neurodecode.errors import RecordingError
-from neurodecode.recordings.events import attach_stimuli, read_events
+from neurodecode.recordings.events import attach_stimuli, audio_seconds, read_events
 from tests.recordings.makers import write_tsv, write_wav
 
 ONSETS = ["0.5", "n/a", "nan", "", "3,25", "7.0"]
@@ -156,3 +156,19 @@ def test_one_name_for_two_files_is_refused(tmp_path: Path) -> None:
 def test_the_prefix_stimuli_is_taken_off(story: Path) -> None:
     _, stimuli, _ = heard(story, [[1, "n/a", "stimuli/story.wav", 0]])
     assert list(stimuli) == ["story"]
+
+
+def test_a_wav_that_ends_before_its_header_says_is_cut_off_and_one_of_unknown_length_is_not(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "story.wav", 2.0)
+    assert audio_seconds(path) == 2.0
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        RecordingError, match=f"announces {len(whole)} bytes and holds {len(whole) // 2}; it is cut off"
+    ):
+        audio_seconds(path)
+    path.write_bytes(whole[:-20])  # half a percent: a careless count
+    assert audio_seconds(path) == pytest.approx(2.0, abs=0.01)
+    # written as it came: the sizes in the header are placeholders
+    path.write_bytes(whole[:4] + b"\xff\xff\xff\xff" + whole[8:40] + b"\xff\xff\xff\xff" + whole[44:])
+    assert audio_seconds(path) == pytest.approx(2.0)
