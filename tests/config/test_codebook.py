@@ -14,6 +14,7 @@ from neurodecode.config import (
     TokenizerObjectiveSettings,
     TokenizerSettings,
     load_settings,
+    load_training,
 )
 from neurodecode.errors import SettingsError
 from neurodecode.resources import find_yaml
@@ -79,3 +80,24 @@ def test_what_cannot_be_is_refused_in_one_line(name: str, override: str, message
     with pytest.raises(SettingsError, match=message) as error:
         load_settings(PRESETS[name], name, "configs/models", [override])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "differ"),
+    [
+        ("tokenizer", {"epochs": 800, "warmup": 80, "batch_size": 32, "betas": (0.9, 0.999)}),
+        ("masked", {"betas": (0.9, 0.999)}),
+        ("classify", {"betas": (0.9, 0.999)}),
+    ],
+)
+def test_the_released_schedule_differs_from_the_papers_in_what_the_two_state(stage: str, differ: dict) -> None:
+    paper, released = load_training(f"duin_{stage}").training, load_training(f"duin_released_{stage}").training
+    assert released == paper.model_copy(update=differ)
+    assert released != paper
+
+
+def test_the_released_stages_have_the_split_the_sigmoid_and_the_dead_rows_of_the_code() -> None:
+    tokenizer, masked, classify = (load_training(f"duin_released_{s}") for s in ("tokenizer", "masked", "classify"))
+    assert {s.labels.split.rule for s in (tokenizer, masked, classify)} == {"paper"}
+    assert classify.model.output == "sigmoid"
+    assert tokenizer.model.quantizer.revive_below == 0
