@@ -94,6 +94,9 @@ class CodebookTrainSettings(Settings):
     stride: PositiveFloat | None = None
     """tokenizer and masked only: windows start every so many seconds of each whole recording, which then stands on its
     run's side, or trains where no event tells (published: 4 s); none: windows stand around the events."""
+    crop: PositiveFloat | None = None
+    """tokenizer and masked only: of each training window a stretch of so many seconds is seen, whose start is drawn anew each
+    epoch; in validation it is the middle (published: 4 s of windows of 8 s, with stride 4); none: whole windows."""
     least_usage: float = Field(0.2, ge=0, le=1)
     """tokenizer: below this share of codes hit in an epoch a warning is given (a poor table is worse than none)."""
     subjects: tuple[str, ...] = ()
@@ -133,6 +136,8 @@ class CodebookTrainSettings(Settings):
             raise ValueError("levels belong to task classify: set levels to null")
         if self.levels is not None and isinstance(self.model, ClassifierSettings) and self.model.output != "logits":
             raise ValueError(f"model.output is {self.model.output}: levels need logits")
+        if self.crop is not None:
+            self._crop(self.crop)
         if self.stride is not None and self.task == "classify":
             raise ValueError(
                 f"stride is {self.stride}: windows that are classified stand around events, set it to null"
@@ -144,6 +149,16 @@ class CodebookTrainSettings(Settings):
                 f"labels.window.shift is {self.labels.window.shift}: no sound is aligned here, set it to 0"
             )
         return self
+
+    def _crop(self, crop: float) -> None:
+        """A part of a window is not all of it, and a classifier reads tokens by their place."""
+        length = self.labels.window.tmax - self.labels.window.tmin
+        if self.task == "classify":
+            raise ValueError(f"crop is {crop}: only the first two stages see parts of windows, set it to null")
+        if crop > length + 1e-9:
+            raise ValueError(
+                f"crop is {crop:g} s, longer than labels.window, {length:g} s: lower crop or widen the window"
+            )
 
     def _targets(self, target: str) -> None:
         """What the masked stage needs for what it predicts."""

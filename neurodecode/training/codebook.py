@@ -37,8 +37,15 @@ from neurodecode.training.codebook_data import (
     unlabelled,
     without_events,
 )
-from neurodecode.training.codebook_stages import Start, build_stage, checkpoints, stage_sizes, stage_task
-from neurodecode.training.codebook_task import logged
+from neurodecode.training.codebook_stages import (
+    Start,
+    build_stage,
+    checkpoints,
+    seen_samples,
+    stage_sizes,
+    stage_task,
+)
+from neurodecode.training.codebook_task import logged, table_columns
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
 from neurodecode.training.trainer import data_device, resolve_accelerator, resolve_precision, train_task
 
@@ -117,7 +124,7 @@ def fit_codebook(
         write_levels(folder, levels[name])
         task = stage_task(settings, model, data, start, levels[name])
         _check_start(settings, fold)
-        names = (*logged(settings), *accuracy_columns(levels[name]))
+        names = (*logged(settings), *table_columns(settings, fold.subjects), *accuracy_columns(levels[name]))
         columns = ("epoch", "step", "train_loss", "valid_loss", *names, "learning_rate", "seconds")
         table = MetricsTable(folder / "metrics.csv", columns, "labels.scaling.clamp")
         rows = (fold.rows("train"), fold.rows("valid"))
@@ -212,7 +219,7 @@ def _check_start(settings: CodebookTrainSettings, index: LabelIndex) -> None:
     wanted = 4 * quantizer.codes if quantizer.start_tokens is None else quantizer.start_tokens
     windows = len(index.rows("train"))
     steps = min(max(1, windows // training.batch_size), training.steps_per_epoch or windows)
-    tokens = min(windows, steps * training.batch_size) * (index.n_times // model.encoder.patch)
+    tokens = min(windows, steps * training.batch_size) * (seen_samples(settings, index) // model.encoder.patch)
     if tokens < wanted:
         raise SettingsError(
             f"model.quantizer.start_tokens: k-means waits for {wanted} tokens, an epoch has {tokens}; lower codes and "
@@ -228,6 +235,13 @@ def _warn_about_usage(settings: CodebookTrainSettings, folder: Path, last: dict[
             "worse than none; use fewer codes or more data",
             stacklevel=3,
         )
+    for name, value in last.items():
+        if name.startswith("usage_") and value < settings.least_usage:
+            warnings.warn(
+                f"{folder}: only {value:.1%} of the codes of table {name.removeprefix('usage_')} are in use (least_usage is "
+                f"{settings.least_usage:.0%}); use fewer codes there, or more data",
+                stacklevel=3,
+            )
 
 
 def _describe(

@@ -280,7 +280,8 @@ def refuse_seen_tests(index: LabelIndex, start: Path, fold: str, info: dict[str,
     """
     seen = pd.read_csv(start / fold / "windows.csv.gz", keep_default_na=False, usecols=["recording", "start", "split"])
     seen = seen[seen["split"].isin(["train", "valid"])]
-    sfreq, length = float(info["sizes"]["sfreq"]), int(info["sizes"]["n_times"])
+    sizes = info["sizes"]
+    sfreq, length = float(sizes["sfreq"]), int(sizes.get("n_window", sizes["n_times"]))
     hashes = info["store_sha256s"]
     theirs = [(number, name, hashes[name]) for number, name in enumerate(info["recordings"])]
     tests = index.table.iloc[index.rows("test")]

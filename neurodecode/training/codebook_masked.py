@@ -38,6 +38,8 @@ class MaskedTask(StageTask):
         Trained; it is not part of what is saved. None where patches are predicted.
     places
         [S]: which of the tokenizer's subjects each of ours is; None where it has one.
+    model, settings, n_subjects, crop
+        See `StageTask`.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class MaskedTask(StageTask):
         n_subjects: int,
         tokenizer: CodebookTokenizer | None,
         places: torch.Tensor | None,
+        crop: int = 0,
     ) -> None:
-        super().__init__(model, settings, n_subjects)
+        super().__init__(model, settings, n_subjects, crop)
         self.masked = [model]  # in a list: its weights are those of `model`, and must not be saved twice
         self.codes_loss = MaskedCodeLoss(settings.masked_objective.label_smoothing)
         self.embeddings_loss, self.patches_loss = MaskedEmbeddingLoss(), MaskedPatchLoss()
@@ -64,6 +67,7 @@ class MaskedTask(StageTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch; masks come from the random state that each epoch's seed sets."""
+        batch = self.seen(batch, training=True)
         found = self.model(batch.signal, self.subject(batch))
         loss = self._loss(found, self._target(batch), batch)
         self.record(batch, train_loss=loss)
@@ -76,6 +80,7 @@ class MaskedTask(StageTask):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and figures under masks that are the same in every epoch."""
+        batch = self.seen(batch, training=False)
         generator = torch.Generator().manual_seed(seed_of(self.settings.seed, batch_idx))
         found = self.model(batch.signal, self.subject(batch), generator=generator)
         target = self._target(batch)
@@ -119,5 +124,7 @@ class MaskedTask(StageTask):
             return patches_of(batch.signal, self.masked[0].encoder.patch)
         places, tokenizer = self._places, self._tokenizer[0]
         subject = None if places is None else places.to(batch.subject.device)[batch.subject]
-        codes = tokenizer.codes(batch.signal, subject)
+        # the tokenizer may know someone with more channels than all of ours
+        more = max(tokenizer.encoder.n_channels) - batch.signal.shape[1]
+        codes = tokenizer.codes(functional.pad(batch.signal, (0, 0, 0, more)), subject)
         return codes if self.masked[0].target == "codes" else tokenizer.embeddings(codes)

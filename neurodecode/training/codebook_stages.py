@@ -164,15 +164,23 @@ def channels_of(run: Path, fold: str, info: dict[str, Any]) -> dict[str, list[st
     return read_json(path) if path.is_file() else info["channel_names"]  # runs of earlier versions took all
 
 
+def seen_samples(settings: CodebookTrainSettings, index: LabelIndex) -> int:
+    """Samples that a network sees of a window."""
+    if settings.crop is None:
+        return index.n_times - index.shift
+    return round(settings.crop * index.sfreq)
+
+
 def stage_sizes(
     settings: CodebookTrainSettings, index: LabelIndex, data: SubjectSource, start: Start | None
 ) -> dict[str, Any]:
     """What a network needs to know of its data, checked."""
-    n_times, patch = index.n_times - index.shift, settings.model.encoder.patch
-    if n_times % patch:
+    n_times, patch = seen_samples(settings, index), settings.model.encoder.patch
+    if n_times % patch or not n_times:
+        what, change = ("crop", "crop") if settings.crop else ("labels.window", "tmin, tmax")
         raise SettingsError(
-            f"labels.window: {n_times} samples at {index.sfreq:g} Hz are no multiple of model.encoder.patch, {patch}; "
-            "change tmin, tmax or patch"
+            f"{what}: {n_times} samples at {index.sfreq:g} Hz are no multiple of model.encoder.patch, {patch}; "
+            f"change {change} or patch"
         )
     sizes: dict[str, Any] = {
         "n_chans": data.counts,
@@ -180,6 +188,8 @@ def stage_sizes(
         "sfreq": index.sfreq,
         "n_outputs": len(index.vocabulary),
     }
+    if settings.crop:
+        sizes["n_window"] = index.n_times  # of which a part is seen at a time
     if start is None:
         return sizes
     if isinstance(settings.model, MaskedEncoderSettings):
@@ -223,20 +233,21 @@ def stage_task(
     start: Start | None,
     levels: FoldLevels | None = None,
 ) -> StageTask:
-    n_subjects = len(data.channels)
+    n_subjects, index = len(data.channels), data.source.index
+    crop = 0 if settings.crop is None else round(settings.crop * index.sfreq)
     if isinstance(model, CodebookTokenizer):
-        return TokenizerTask(model, settings, n_subjects)
+        return TokenizerTask(model, settings, n_subjects, crop, index.subjects)
     if isinstance(model, MaskedEncoder):
         if start is None:  # patches
-            return MaskedTask(model, settings, n_subjects, None, None)
+            return MaskedTask(model, settings, n_subjects, None, None, crop)
         assert isinstance(start.model, CodebookTokenizer)
         alone = len(start.info["subjects"]) == 1
         places = None if alone else torch.tensor([place for place in start.places if place is not None])
-        return MaskedTask(model, settings, n_subjects, start.model, places)
+        return MaskedTask(model, settings, n_subjects, start.model, places, crop)
     if start is not None:
         assert isinstance(start.model, CodebookTokenizer | MaskedEncoder)
         model.start_from(start.model, start.places)
-    furthest = round(settings.shift * data.source.index.sfreq)
+    furthest = round(settings.shift * index.sfreq)
     if levels is not None and isinstance(model, LevelClassifier):
         return LevelsTask(model, settings, n_subjects, furthest, levels)
     return ClassifyTask(model, settings, n_subjects, furthest)

@@ -2,13 +2,16 @@
 
 Logged an epoch in all of them: `train_loss`, `valid_loss`. Tokenizer: `valid_reconstruction` beside `valid_zero`, the error of
 a silent answer (1 for standardised signals), and `valid_mean`, that of each channel's mean in the window, and of the codes that
-training hit in the epoch `usage` (share of the table) and `perplexity`.
+training hit in the epoch `usage` (share of the table) and `perplexity`; with private rows also both of each table
+(`table_columns`) and `shared_tokens`, the share of tokens that took a shared row.
 Masked: see `codebook_masked`. Classify: `valid_accuracy`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -16,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neurodecode.config import CodebookTrainSettings, MaskedEncoderSettings
+from neurodecode.config import CodebookTrainSettings, MaskedEncoderSettings, TokenizerSettings
 from neurodecode.models.codebook.classifier import CodebookClassifier
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
 from neurodecode.models.layers.quantizer_rows import spread
@@ -41,6 +44,14 @@ def logged(settings: CodebookTrainSettings) -> tuple[str, ...]:
     return LOGGED[settings.task]
 
 
+def table_columns(settings: CodebookTrainSettings, subjects: Sequence[str]) -> tuple[str, ...]:
+    """Columns of metrics.csv for the tables of subjects, if there are such."""
+    if not isinstance(settings.model, TokenizerSettings) or settings.model.quantizer.kind != "shared-private":
+        return ()
+    tables = ["shared", *(f"private_{name}" for name in subjects)]
+    return ("shared_tokens", *(f"{what}_{table}" for table in tables for what in ("usage", "perplexity")))
+
+
 class StageTask(L.LightningModule):
     """What the stages share.
 
@@ -52,17 +63,29 @@ class StageTask(L.LightningModule):
         Objective and training.
     n_subjects
         With one, networks are not asked whose a window is.
+    crop
+        Samples of a window that are seen; 0: all.
     """
 
-    def __init__(self, model: nn.Module, settings: CodebookTrainSettings, n_subjects: int) -> None:
+    def __init__(self, model: nn.Module, settings: CodebookTrainSettings, n_subjects: int, crop: int = 0) -> None:
         super().__init__()
-        self.model, self.settings, self.n_subjects = model, settings, n_subjects
+        self.model, self.settings, self.n_subjects, self.crop = model, settings, n_subjects, crop
         if settings.training.compile:
             self.model.compile()  # in place, so that names in the state dict stay what they are
 
     def subject(self, batch: Batch) -> torch.Tensor | None:
         """[B], or None for one subject."""
         return batch.subject if self.n_subjects > 1 else None
+
+    def seen(self, batch: Batch, *, training: bool) -> Batch:
+        """What the network sees of each window: in training a stretch that the random state of the epoch's seed chooses, else
+        the middle."""
+        room = batch.signal.shape[-1] - self.crop
+        if not self.crop or not room:
+            return batch
+        middle = torch.full((len(batch),), room // 2)
+        starts = torch.randint(0, room + 1, (len(batch),)) if training else middle
+        return replace(batch, signal=stretch(batch.signal, starts, self.crop))
 
     def record(self, batch: Batch, **values: torch.Tensor) -> None:
         """Log means over the epoch, weighted by windows."""
@@ -105,10 +128,26 @@ def rate(settings: CodebookTrainSettings, epoch: int) -> float:
 
 
 class TokenizerTask(StageTask):
-    """Stage 1."""
+    """Stage 1.
 
-    def __init__(self, model: CodebookTokenizer, settings: CodebookTrainSettings, n_subjects: int) -> None:
-        super().__init__(model, settings, n_subjects)
+    Parameters
+    ----------
+    subjects
+        Names, for the columns of tables of their own.
+    model, settings, n_subjects, crop
+        See `StageTask`.
+    """
+
+    def __init__(
+        self,
+        model: CodebookTokenizer,
+        settings: CodebookTrainSettings,
+        n_subjects: int,
+        crop: int = 0,
+        subjects: Sequence[str] = (),
+    ) -> None:
+        super().__init__(model, settings, n_subjects, crop)
+        self.subjects = tuple(subjects)
         objective = settings.objective
         self.objective = TokenizerLoss(objective.sums, objective.reconstruction, objective.quantizer)
         self.tokenizer = [model]  # in a list: its weights are those of `model`, and must not be saved twice
@@ -121,7 +160,7 @@ class TokenizerTask(StageTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch."""
-        losses, codes, _ = self._losses(batch)
+        losses, codes, _ = self._losses(self.seen(batch, training=True))
         for group, hits in enumerate(self._hits):
             hits += torch.bincount(codes[..., group].flatten(), minlength=len(hits))
         self.record(batch, train_loss=losses.total)
@@ -129,6 +168,7 @@ class TokenizerTask(StageTask):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss, its visible part, and that part of two answers that know no code."""
+        batch = self.seen(batch, training=False)
         losses, _, present = self._losses(batch)
         signal, nothing = batch.signal, losses.total.new_zeros(())
         silent, mean = torch.zeros_like(signal), signal.mean(2, keepdim=True).expand_as(signal)
@@ -146,7 +186,13 @@ class TokenizerTask(StageTask):
         if self._hits.sum() == 0:
             return
         usage, perplexity = zip(*(spread(hits) for hits in self._hits))
-        self.log_dict({"usage": torch.stack(usage).mean(), "perplexity": torch.stack(perplexity).mean()})
+        found = {"usage": torch.stack(usage).mean(), "perplexity": torch.stack(perplexity).mean()}
+        hits = self._hits[0]
+        for name, rows in self.tokenizer[0].bottleneck.quantizer.parts(self.subjects).items():
+            found[f"usage_{name}"], found[f"perplexity_{name}"] = spread(hits[rows])
+            if name == "shared":
+                found["shared_tokens"] = hits[rows].sum() / hits.sum()
+        self.log_dict(found)
 
     def _losses(self, batch: Batch) -> tuple[TokenizerLosses, torch.Tensor, torch.Tensor]:
         """Losses, codes [B, N, G], and which channels are there [B, C]."""
@@ -191,6 +237,12 @@ class ClassifyTask(StageTask):
             loss = functional.cross_entropy(logits[known], batch.identity[known])
             self.log("valid_loss", loss, on_step=False, on_epoch=True, batch_size=int(known.sum()))
         self.record(batch, valid_accuracy=(logits.argmax(1) == batch.identity).float().mean())
+
+
+def stretch(signal: torch.Tensor, starts: torch.Tensor, length: int) -> torch.Tensor:
+    """Samples of each window [B, C, T] from its start [B] on: [B, C, length]."""
+    place = (starts[:, None] + torch.arange(length)).to(signal.device)  # [B, length]
+    return signal.gather(2, place[:, None].expand(-1, signal.shape[1], -1))
 
 
 def moved(signal: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:

@@ -70,6 +70,8 @@ class CodebookClassifier(nn.Module):
         if n_times < 1 or n_times % self.encoder.patch:
             raise ValueError(f"n_times is {n_times}, not a multiple of the patch, {self.encoder.patch} samples")
         self.bottleneck = None if quantizer is None else Bottleneck(self.encoder.width, quantizer)
+        if self.bottleneck is not None:
+            self.bottleneck.quantizer.eval()  # a trainer need not call `train`
         self.n_tokens = n_times // self.encoder.patch
         self.head = read_out(self.n_tokens * self.encoder.width, n_outputs, hidden, output, head_dropout)
 

@@ -43,6 +43,6 @@ def kmeans(tokens: torch.Tensor, clusters: int, steps: int = KMEANS_STEPS) -> to
 
 
 def spread(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Usage and perplexity of hits [K]."""
-    share = counts / counts.sum()
+    """Usage and perplexity of hits [K]; 0 and 1 where nothing was hit."""
+    share = counts / counts.sum().clamp_min(1)
     return (counts > 0).to(share.dtype).mean(), torch.exp(torch.special.entr(share).sum())

@@ -30,6 +30,9 @@ class TestStarts:
         model.start_from(pretrained)
         table = pretrained.bottleneck.quantizer.codebook.clone()
         assert torch.equal(model.bottleneck.quantizer.codebook, table)
+        assert model.training
+        model(*some_input())  # as it was built: a trainer need not call `train`
+        assert torch.equal(model.bottleneck.quantizer.codebook, table)
         model.train()
         model(*some_input()).sum().backward()
         assert torch.equal(model.bottleneck.quantizer.codebook, table)
