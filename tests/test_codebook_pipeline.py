@@ -11,9 +11,9 @@ import pytest
 from neurodecode.config import PipelineSettings
 from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import read_json
-from neurodecode.pipeline import load_pipeline, run_pipeline, training_settings
+from neurodecode.pipeline import issue_line, load_pipeline, run_pipeline, training_settings
 from neurodecode.training import codebook
-from tests.recordings.studies.duin2024_tree import build
+from tests.recordings.studies.duin2024_tree import build, run_folder
 
 TINY = [
     "preprocessing.sfreq=100",
@@ -135,7 +135,7 @@ def test_a_patient_that_cannot_be_trained_stops_all_or_is_named_and_left_out(roo
     lame = build(tmp_path / "tree", patients=("001",), runs=(1, 2, 3))
     build(lame, patients=("002",), runs=(1, 2))
     settings = loaded(lame, "duin2024", "seeds=[1]")
-    with pytest.raises(NeurodecodeError, match="needs three runs of a subject"):
+    with pytest.raises(NeurodecodeError, match=r"^tokenizer sub-002: fold-0: .*needs three runs of a subject"):
         run_pipeline(settings, tmp_path / "stop", say=lambda line: None)
     failed = run_pipeline(settings, tmp_path / "out", on_error="continue", say=lambda line: None)
     assert [line.split(":")[0] for line in failed] == [
@@ -183,6 +183,19 @@ def test_one_pretraining_serves_all_patients_goes_on_when_killed_and_reaches_wha
     assert "  the run that was there (masked, with which it began, was another) is now sub-001.before-1" in said
     summary = read_json(out / "summary.json")
     assert len(summary["labels"]["poms"]["runs"]) == 2  # what was put aside does not count
+
+
+def test_a_file_that_is_missing_or_cut_short_is_named_once(tmp_path) -> None:
+    tree = build(tmp_path / "tree", patients=("001",), runs=(1, 2, 3))
+    data = run_folder(tree, "001", 2) / "data"
+    whole = data.read_bytes()
+    for damage, message in ((None, "no such file; get it again"), (whole[:100_000], "ends early; get it again")):
+        data.unlink() if damage is None else data.write_bytes(damage)
+        with pytest.raises(NeurodecodeError, match=re.escape(message)) as error:
+            run_pipeline(loaded(tree), tmp_path / "out", say=lambda line: None)
+        assert str(error.value).count(str(data)) == 1
+        issue = {"file": f"{data} (sub-001_task-words_run-2)", "error": f"{data}: {message}"}
+        assert issue_line(issue) == f"{data}: {message}"
 
 
 @pytest.mark.parametrize(

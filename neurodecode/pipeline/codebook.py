@@ -53,7 +53,7 @@ def run_codebook(
                 fit_codebook(job.settings, store, job.run, progress=progress)
             except NeurodecodeError as error:
                 if on_error == "stop":
-                    raise
+                    raise type(error)(f"{job.name}: {error}") from None
                 failed.append(f"{job.name}: {error}")
                 stages.say(f"failed: {failed[-1]}")
                 continue

@@ -65,7 +65,8 @@ def make_store(
 
 def issue_line(issue: dict[str, str]) -> str:
     """One line about a recording that failed; the file is named once."""
-    return issue["error"] if issue["error"].startswith(issue["file"]) else f"{issue['file']}: {issue['error']}"
+    path = issue["file"].partition(" (")[0]  # without the recording's name
+    return issue["error"] if issue["error"].startswith(path) else f"{issue['file']}: {issue['error']}"
 
 
 def signals(store: Path) -> list[str]:

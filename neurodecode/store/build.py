@@ -360,7 +360,8 @@ def _failed(summary: Summary, source: RecordingSource, name: str, outcome: Outco
     error = outcome.error or ""
     summary.failed.append({"file": file, "name": name, "error": error})
     if on_error == "stop":
-        named = error if file in error or (name and name in error) else f"{file}: {error}"
+        there = (file, str(source.path), *([name] if name else []))  # what a message may name it by
+        named = error if any(text in error for text in there) else f"{file}: {error}"
         failure = RecordingError(named)
         if outcome.details:
             failure.add_note(outcome.details)  # for --debug
