@@ -24,6 +24,9 @@ class ObjectiveSettings(Settings):
     """Copies of a segment in the batch are not counted as negatives (the paper counts them; siglip never does)."""
     share_duplicates: bool = False
     """Copies of a segment in the batch are right answers, too, and share the target equally (clip only)."""
+    duplicate_overlap: float = Field(0.9, gt=0, le=1)
+    """Windows of the batch are copies of a segment when they share this much of the stimulus; 0.9 of 3 s: when they begin
+    less than 0.29 s apart, so that listeners whose strides have other phases (the paper's) share segments. 1: within 20 ms."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread over all candidates (clip only; paper: none)."""
     scale: PositiveFloat = 10.0

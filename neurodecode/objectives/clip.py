@@ -55,7 +55,7 @@ class ClipLoss(nn.Module):
     Parameters
     ----------
     mask_duplicates
-        Leave candidates out that are another copy of the right segment (equal identity). As published they count as
+        Leave candidates out that are another copy of the right segment. As published they count as
         wrong answers, which punishes a network for being right when two subjects hear the same segment.
     share_duplicates
         Copies of the right segment are right answers, too: all of them share the target equally.
@@ -84,6 +84,7 @@ class ClipLoss(nn.Module):
         identity: torch.Tensor | None = None,
         candidate_identity: torch.Tensor | None = None,
         offset: int = 0,
+        within: int = 0,
     ) -> torch.Tensor:
         """Loss.
 
@@ -94,9 +95,11 @@ class ClipLoss(nn.Module):
         candidate
             [N, F, T], N >= B: the right one for estimate i is number `offset + i`; the others are negatives.
         identity, candidate_identity
-            [B] and [N] (by default the same): needed to mask duplicates, or to share the target among them.
+            [B] and [N] int64 (by default the same): needed to mask duplicates, or to share the target among them.
         offset
             Where this process's targets begin when candidates of several processes are put together.
+        within
+            Copies have identities that differ by no more than this: 0 for numbers of segments, more for places.
 
         Returns
         -------
@@ -115,7 +118,7 @@ class ClipLoss(nn.Module):
             if identity is None:
                 raise ValueError("masking or sharing duplicates needs the identity of each segment")
             other = identity if candidate_identity is None else candidate_identity
-            copies = identity[:, None] == other[None]  # [B, N]
+            copies = copies_of(identity, other, within)
         if self.mask_duplicates:
             copies = copies.scatter(1, right[:, None], False)  # the right one itself stays
             scores = scores.masked_fill(copies, -math.inf)
@@ -133,6 +136,11 @@ class ClipLoss(nn.Module):
         # a masked candidate has log-probability minus infinity and target 0: their product must be 0, not NaN
         log_p = functional.log_softmax(scores, dim=1).masked_fill(~counted, 0.0)
         return -(target * log_p).sum(1).mean()
+
+
+def copies_of(identity: torch.Tensor, other: torch.Tensor, within: int = 0) -> torch.Tensor:
+    """Which pairs are copies of each other, bool [B, N]: identities [B] and [N], int64, that differ by `within` at most."""
+    return (identity[:, None] - other[None]).abs() <= within
 
 
 def right_columns(count: int, n: int, offset: int, device: torch.device) -> torch.Tensor:

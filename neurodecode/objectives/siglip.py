@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from neurodecode.config import ObjectiveSettings
-from neurodecode.objectives.clip import EPSILON, clip_scores, right_columns
+from neurodecode.objectives.clip import EPSILON, clip_scores, copies_of, right_columns
 
 
 class SigLipHead(nn.Module):
@@ -51,6 +51,7 @@ def siglip_loss(
     identity: torch.Tensor | None = None,
     candidate_identity: torch.Tensor | None = None,
     offset: int = 0,
+    within: int = 0,
 ) -> torch.Tensor:
     """Binary cross-entropy of all pairs: summed over candidates, averaged over estimates, as published.
 
@@ -59,9 +60,11 @@ def siglip_loss(
     logits
         [B, N]; the right candidate of estimate i is number `offset + i`.
     identity, candidate_identity
-        [B] and [N] (by default the same): every pair of equal identity belongs together. None: only the right ones do.
+        [B] and [N] int64 (by default the same): pairs of copies belong together. None: only the right ones do.
     offset
         Where this process's targets begin when candidates of several processes are put together.
+    within
+        Copies have identities that differ by no more than this: 0 for numbers of segments, more for places.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def siglip_loss(
     if identity is None:
         together = torch.zeros_like(logits, dtype=torch.bool)
     else:
-        together = identity[:, None] == (identity if candidate_identity is None else candidate_identity)[None]
+        together = copies_of(identity, identity if candidate_identity is None else candidate_identity, within)
     together = together.scatter(1, right[:, None], True)  # [B, N]
     # log sigmoid of the logit where the pair belongs together, of its negative elsewhere
     signed = torch.where(together, logits, -logits)

@@ -19,10 +19,12 @@ from neurodecode.config import ContextSettings
 from neurodecode.segments.layouts import Layouts, build_layouts, only_channels
 from neurodecode.segments.neighbours import NONE, find_neighbours
 from neurodecode.segments.scaling import Scalers
-from neurodecode.segments.windows import WindowIndex
+from neurodecode.segments.windows import SAME_PLACE, WindowIndex
 
 if TYPE_CHECKING:
     from neurodecode.stimuli.features import FeatureStore
+
+FAR = 10**12  # us (11 days): longer than any stimulus
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Batch:
         [B, K] int64: for each window that is asked about, the rows of `signal` that hold its neighbours in the order of
         time, itself in the middle, -1 where there is none. `signal`, `subject`, `layout` and `window` then hold M >= B
         windows, the first B of which are asked about. None: every window stands for itself.
+    place
+        [B] int64: second of the stimulus at which the target begins, in us, contents so far apart that no two are ever near
+        (`apart`). None: not known.
     """
 
     signal: torch.Tensor
@@ -54,6 +59,7 @@ class Batch:
     window: torch.Tensor
     identity: torch.Tensor
     context: torch.Tensor | None = None
+    place: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -70,6 +76,14 @@ class Batch:
             return self
         kept = {name: getattr(self, name)[: len(self)] for name in ("signal", "subject", "layout", "window")}
         return replace(self, context=None, **kept)
+
+
+def apart(overlap: float, seconds: float) -> int:
+    """How far apart the places of two targets are at most, us, that share so much of their `seconds`.
+
+    What lies within SAME_PLACE shares all there is: clocks of recordings differ.
+    """
+    return round(max((1 - overlap) * seconds, SAME_PLACE) * 1e6)
 
 
 class BatchSource:
@@ -111,6 +125,10 @@ class BatchSource:
         self._stimulus_start = table["stimulus_start"].to_numpy(float)
         self._subject = torch.tensor(table["subject"].to_numpy(), dtype=torch.long)
         self._identity = torch.tensor(table["identity"].to_numpy(), dtype=torch.long)
+        content = np.unique(np.array(index.contents, dtype=str), return_inverse=True)[1][self._stimulus]
+        self._place = torch.from_numpy(
+            content.astype(np.int64) * FAR + np.rint(self._stimulus_start * 1e6).astype(np.int64)
+        )
         self._signals: list[np.ndarray] = [r.signal for r in index.recordings]
         self._resident: list[torch.Tensor] | None = None
         if self.device.type != "cpu":
@@ -277,6 +295,7 @@ class BatchSource:
             window=windows.to(self.device),
             identity=self._identity[torch.as_tensor(rows)].to(self.device),
             context=context,
+            place=self._place[torch.as_tensor(rows)].to(self.device),
         )
 
     def fit_scalers(self, seed: int = 1234) -> Scalers:

@@ -124,7 +124,7 @@ class WindowBatches(Dataset[Batch]):
             return replace(batch, signal=noise_like(batch, self.seed))
         if self.control == "shuffled":
             other = self.source[np.array([self.partner[int(row)] for row in rows])]
-            return replace(batch, target=other.target, identity=other.identity)
+            return replace(batch, target=other.target, identity=other.identity, place=other.place)
         return batch
 
 

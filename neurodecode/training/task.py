@@ -17,7 +17,7 @@ from neurodecode.models.deep_mel import embed
 from neurodecode.objectives.clip import ClipLoss, top_k_share
 from neurodecode.objectives.regression import RegressionLoss
 from neurodecode.objectives.siglip import contrastive_scores, siglip_loss
-from neurodecode.segments.batches import Batch
+from neurodecode.segments.batches import Batch, apart
 from neurodecode.training.augment import augment
 from neurodecode.training.load import answer
 
@@ -106,13 +106,21 @@ class AlignerTask(L.LightningModule):
         return batch.to(device)
 
     def _candidates(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Targets [N, F, T] and identities [N] of all processes: negatives do not depend on the number of devices."""
+        """Targets [N, F, T] and places [N] of all processes: negatives do not depend on the number of devices."""
+        own, _ = self._copies(batch)
         if self.trainer.world_size == 1:
-            return embed(self.model, batch.target), batch.identity
+            return embed(self.model, batch.target), own
         # targets are data, so no gradient has to come back through the gathering; each process embeds all of them
         target = cast(torch.Tensor, self.all_gather(batch.target))  # [processes, N, F, T]
-        identity = cast(torch.Tensor, self.all_gather(batch.identity))
+        identity = cast(torch.Tensor, self.all_gather(own))
         return embed(self.model, target.flatten(0, 1)), identity.flatten(0, 1)
+
+    def _copies(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """What tells copies in a batch, [B], and how far apart the numbers of two copies are at most."""
+        if batch.place is None:
+            return batch.identity, 0
+        seconds = batch.target.shape[-1] / cast(float, self.model.sfreq)
+        return batch.place, apart(self.settings.objective.duplicate_overlap, seconds)
 
     def _offset(self, batch: Batch) -> int:
         return 0 if self.trainer.world_size == 1 else self.trainer.global_rank * len(batch)
@@ -120,9 +128,10 @@ class AlignerTask(L.LightningModule):
     def _loss(
         self, estimate: torch.Tensor, candidates: torch.Tensor, identity: torch.Tensor, batch: Batch
     ) -> torch.Tensor:
+        own, within = self._copies(batch)
         if self.kind == "clip":
-            return self.clip(estimate, candidates, batch.identity, identity, self._offset(batch))
+            return self.clip(estimate, candidates, own, identity, self._offset(batch), within)
         if self.kind == "siglip":
             logits = contrastive_scores(self.model, estimate, candidates)
-            return siglip_loss(logits, batch.identity, identity, self._offset(batch))
+            return siglip_loss(logits, own, identity, self._offset(batch), within)
         return self.regression(estimate, batch.target)

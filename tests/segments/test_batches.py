@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from neurodecode.config import SegmentSettings
+from neurodecode.config import SegmentSettings, TrainSettings, load_settings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.segments.batches import BatchSource, batch_rows
+from neurodecode.objectives.clip import copies_of
+from neurodecode.segments.batches import BatchSource, apart, batch_rows
 from neurodecode.segments.layouts import build_layouts
 from neurodecode.segments.scaling import Scalers
 from neurodecode.segments.windows import build_windows
@@ -174,3 +175,47 @@ def test_the_resident_path_gives_the_same_windows_as_the_memory_map() -> None:
     mapped = batches.signal(rows)
     batches._resident = [torch.from_numpy(np.array(r.signal)) for r in batches.index.recordings]
     torch.testing.assert_close(batches.signal(rows), mapped, rtol=0, atol=0)
+
+
+class TestCopies:
+    """Which windows of a batch stand for one segment."""
+
+    @staticmethod
+    def heard_by_twelve() -> BatchSource:
+        rng = np.random.default_rng(4)
+        onsets = [2.0, *rng.uniform(2, 9, 11)]  # strides that count from the recording have twelve phases
+        recordings = [ramp_recording(f"{k:02}", names=("A1",), onset=float(onset)) for k, onset in enumerate(onsets)]
+        paper = load_settings(TrainSettings, "paper", "configs/training").segments
+        split = paper.split.model_copy(update={"seed": 3, "test": 0.3, "valid": 0.2})
+        index = build_windows(ramp_store(*recordings), paper.model_copy(update={"split": split})).fold("fold-0")
+        batches = BatchSource(index, fakes.FakeFeatures())
+        scaling = index.settings.scaling.model_copy(update={"feature_where": "everywhere"})
+        index.settings = index.settings.model_copy(update={"scaling": scaling})
+        batches.fit_scalers()
+        return batches
+
+    def test_windows_of_twelve_phases_are_copies_when_nine_tenths_of_the_speech_is_the_same(self) -> None:
+        batches = self.heard_by_twelve()
+        rows = batches.index.rows("train")
+        batch = batches[rows]
+        begin = batches.index.table["stimulus_start"].to_numpy()[rows]
+        seconds = 343 / 120
+        shared = (seconds - np.abs(begin[:, None] - begin)) / seconds
+        found = copies_of(batch.place, batch.place, apart(0.9, seconds)).numpy()
+        np.testing.assert_array_equal(found, shared >= 0.9)
+        others = found.sum(1) - 1
+        assert 8 < others.mean() < 14  # of twelve, two windows a second each: 13.7 lie within 0.286 s, fewer at borders
+        same_number = copies_of(batch.identity, batch.identity).numpy().sum(1) - 1
+        assert same_number.mean() < 1.0
+        narrow = copies_of(batch.place, batch.place, apart(1.0, seconds)).numpy()
+        np.testing.assert_array_equal(narrow, np.abs(begin[:, None] - begin) <= 0.02)
+
+    def test_the_same_second_of_other_sounds_is_no_copy_and_of_the_same_sound_under_another_name_is(self) -> None:
+        store = ramp_store(*(ramp_recording(f"{k}", stimulus=name) for k, name in enumerate(("one", "two", "three"))))
+        store.stimuli["three"].sha256 = store.stimuli["one"].sha256
+        index = build_windows(store, SegmentSettings())
+        batches = BatchSource(index, fakes.FakeFeatures(), scalers=None)
+        rows = np.flatnonzero(np.isclose(index.table["stimulus_time"], 14.5) & (index.table["anchors"] == "train"))
+        assert index.table["recording"].iloc[rows].tolist() == [0, 1, 2]
+        place = batches[rows].place
+        assert copies_of(place, place, apart(0.01, 3.0)).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
