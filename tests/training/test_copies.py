@@ -38,7 +38,7 @@ def loss(batch: Batch, estimate: torch.Tensor, **objective) -> float:
     task = AlignerTask(model, settings)
     task._trainer = SimpleNamespace(world_size=1)
     candidates, places = task._candidates(batch)
-    return float(task._loss(estimate, candidates, places, batch))
+    return float(task._loss(estimate, candidates, places, batch).detach())
 
 
 def four() -> tuple[Batch, torch.Tensor]:
