@@ -74,7 +74,8 @@ class SplitSettings(Settings):
     valid_runs: tuple[str, ...] = ()
     """run only: names of runs that validate."""
     on_unheard: Literal["drop", "error"] = "drop"
-    """Windows that no stimulus covers: dropped and counted, or an error."""
+    """Events that anchor windows and do not belong to what is heard at their onset, and sounds that the store lacks: dropped
+    and counted, or an error."""
 
     @model_validator(mode="after")
     def _shares(self) -> SplitSettings:

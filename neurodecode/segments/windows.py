@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 SAME_PLACE = 0.02  # s: anchors of one segment lie no further apart in their stimulus (clocks of recordings differ)
 
+# reasons for which nothing that is known was heard at an anchor
+MISSING = "stimulus not in the store"
+SILENT = "event while nothing is heard"
+NAMELESS = "event that belongs to no stimulus"
+STRANGE = "event that belongs to another stimulus than is heard"
+
 
 @dataclass
 class WindowIndex:
@@ -164,7 +170,12 @@ class _Builder:
         """All windows of one recording, for both anchor settings."""
         recording = self.recordings[number]
         heard = presentations(recording.events, recording.n_samples / self.sfreq)
-        for kind, anchors in (("train", self.settings.train_anchors), ("test", self.settings.test_anchors)):
+        both = (("train", self.settings.train_anchors), ("test", self.settings.test_anchors))
+        for event in {anchors.event for _, anchors in both if anchors.kind == "event"}:
+            self._count_unheard(recording, heard, event)
+        self.counts[MISSING] += sum(presentation.stimulus not in self.stimuli for presentation in heard)
+        heard = [presentation for presentation in heard if presentation.stimulus in self.stimuli]
+        for kind, anchors in both:
             rows = self._rows(recording, heard, anchors)
             rows = rows.assign(
                 recording=number,
@@ -174,12 +185,24 @@ class _Builder:
             )
             self.parts.append(rows)
 
+    def _count_unheard(self, recording: StoredRecording, heard: list[Presentation], event: str) -> None:
+        """Count the events that anchor no window, since they do not belong to what is heard at their onset."""
+        events = recording.events[recording.events["kind"] == event]
+        onset, stimulus = events["onset"].to_numpy(float), events["stimulus"].to_numpy(object)
+        silent, own = np.isfinite(onset), np.zeros(len(events), bool)
+        for presentation in heard:
+            inside = (onset >= presentation.onset) & (onset < presentation.offset)
+            silent &= ~inside
+            own |= inside & (stimulus == presentation.stimulus)
+        other = np.isfinite(onset) & ~silent & ~own
+        self.counts["event without an onset"] += int((~np.isfinite(onset)).sum())
+        self.counts[SILENT] += int(silent.sum())
+        self.counts[NAMELESS] += int((other & (stimulus == "")).sum())
+        self.counts[STRANGE] += int((other & (stimulus != "")).sum())
+
     def _rows(self, recording: StoredRecording, heard: list[Presentation], anchors: AnchorSettings) -> pd.DataFrame:
         columns: dict[str, list] = {k: [] for k in ("anchor", "stimulus_time", "stimulus", "label", "block", "place")}
         for presentation in heard:
-            if presentation.stimulus not in self.stimuli:
-                self.counts["stimulus not in the store"] += 1
-                continue
             stimulus = self.stimuli.index(presentation.stimulus)
             whole_recording = self.settings.split.rule != "content"
             blocks = self._blocks(recording, presentation, stimulus)
@@ -250,7 +273,7 @@ class _Builder:
         """(times in the recording, labels, places in the stimulus) of the anchors of one presentation."""
         if anchors.kind == "event":
             events = recording.events
-            rows = events[(events["kind"] == anchors.event) & events["onset"].notna()]
+            rows = events[(events["kind"] == anchors.event) & (events["stimulus"] == presentation.stimulus)]
             rows = rows[(rows["onset"] >= presentation.onset) & (rows["onset"] < presentation.offset)]
             times = rows["onset"].to_numpy(float)
             # the place that the timing table states beats the one computed from this recording's clock
@@ -300,6 +323,10 @@ class _Builder:
     def index(self) -> WindowIndex:
         table = pd.concat(self.parts, ignore_index=True)
         counts = {reason: int(n) for reason, n in sorted(self.counts.items()) if n}
+        unheard = {reason: counts[reason] for reason in (MISSING, SILENT, NAMELESS, STRANGE) if reason in counts}
+        if unheard and self.settings.split.on_unheard == "error":
+            told = ", ".join(f"{n} x {reason}" for reason, n in unheard.items())
+            raise NeurodecodeError(f"{self.store.path}: {told}; mend the events, or set segments.split.on_unheard=drop")
         if not len(table):
             raise NeurodecodeError(
                 f"{self.store.path}: no window found (not taken: {counts or 'no rows of kind stimulus'}); "

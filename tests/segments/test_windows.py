@@ -216,3 +216,35 @@ def test_three_places_15_ms_apart_are_two_segments_not_a_chain() -> None:
     word = index.table[index.table["label"] == "word14.7"].sort_values("stimulus_time")
     codes = word["identity"].to_numpy()
     assert (codes - codes[0]).tolist() == [0, 0, 1]
+
+
+def test_events_anchor_windows_only_in_the_stimulus_they_belong_to_and_the_others_are_counted() -> None:
+    plain = build_windows(ramp_store(ramp_recording()), settings())
+    recording = ramp_recording()
+    events = recording.events
+    words = events.index[events["kind"] == "word"]
+    word = {
+        place: words[np.isclose(events.loc[words, "stimulus_onset"], place)][0] for place in (14.7, 21.7, 28.7, 35.7)
+    }
+    events.loc[word[14.7], ["stimulus", "stimulus_onset"]] = ["", np.nan]
+    events.loc[word[21.7], ["stimulus", "stimulus_onset"]] = ["two", 3.0]  # as if 3 s of this story were heard
+    events.loc[word[28.7], "onset"] = 1.0  # the story begins at 2 s
+    events.loc[word[35.7], "onset"] = np.nan
+    other = ramp_recording("02", stimulus="two")
+    index = build_windows(ramp_store(recording, other), settings())
+    asked = index.table[(index.table["anchors"] == "test") & (index.table["subject"] == 0)]
+    lost = {"word14.7", "word21.7", "word28.7", "word35.7"}
+    assert set(asked["label"]) == set(plain.table["label"]) - lost - {""}
+    np.testing.assert_allclose(asked["stimulus_time"], [float(label[4:]) for label in asked["label"]], atol=1e-9)
+    names = ("while nothing is heard", "that belongs to no stimulus", "that belongs to another stimulus than is heard")
+    assert {name: index.counts[f"event {name}"] for name in names} == dict.fromkeys(names, 1)
+    assert index.counts["event without an onset"] == 1
+    assert not [reason for reason in plain.counts if "event" in reason]
+    strict = settings(split={"on_unheard": "error"})
+    told = "1 x event while nothing is heard, 1 x event that belongs to no stimulus, 1 x event that belongs to another"
+    with pytest.raises(NeurodecodeError, match=told) as error:
+        build_windows(ramp_store(recording, other), strict)
+    assert "\n" not in str(error.value)
+    assert build_windows(ramp_store(ramp_recording()), strict).table.equals(plain.table)
+    with pytest.raises(NeurodecodeError, match="1 x stimulus not in the store"):
+        build_windows(ramp_store(ramp_recording()).__class__([ramp_recording()], {}), strict)
