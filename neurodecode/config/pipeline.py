@@ -39,6 +39,7 @@ class CohortCard(Settings):
     language: str = Field("", pattern="^([a-z]{2})?$")
     """ISO 639-1 code of the speech, for frequencies and classes of words; empty: not known."""
     expected_recordings: PositiveInt | None = None
+    """A line says so when another number is found; likewise below."""
     expected_subjects: PositiveInt | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     """Passed to the adapter."""

@@ -19,6 +19,9 @@ def find_cohort(card: CohortCard, out: Path, stages: Stages) -> tuple[list, str]
         sources = expand_source(card)
         if card.expected_recordings and len(sources) != card.expected_recordings:
             stages.say(f"{card.name}: {len(sources)} recordings found, the card expects {card.expected_recordings}")
+        subjects = len({source.subject for source in sources})
+        if card.expected_subjects and subjects != card.expected_subjects:
+            stages.say(f"{card.name}: {subjects} subjects found, the card expects {card.expected_subjects}")
         return sources, sha256_of_value(card.model_dump(mode="json", exclude={"root"}))
     simulation = load_settings(SimulationSettings, card.simulate, "configs/simulation", _as_overrides(card.options))
     key = sha256_of_value(simulation.model_dump(mode="json"))
