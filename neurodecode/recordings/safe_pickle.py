@@ -4,7 +4,8 @@ A path in; dicts, lists, tuples, sets, text, bytes, numbers and numpy arrays of 
 function of the machine and have it called. Here each name is looked up in one short list, and what stands there is code of
 this file: numpy's own rebuilding is never called on values of the file, since a crafted shape or dtype can harm that too.
 
-A file made to exhaust memory is not guarded against beyond the sizes of its arrays.
+Before that, pickle_limits.py looks at how much the file asks for. A file made to take long, or to fill the memory with small
+values, is not guarded against.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from neurodecode.errors import RecordingError
 from neurodecode.recordings.formats import refuse_pointer
+from neurodecode.recordings.pickle_limits import PickleLimit, check_limits
 
 NUMPY_HOMES = ("numpy.core", "numpy._core")  # before and since numpy 2
 KINDS = "biufcSU"  # dtypes of numbers and text; objects, records and times are refused
@@ -56,11 +58,13 @@ class _Dtype:
 class _Array:
     """Stands for a numpy array while a pickle is read; `values` once its state has come."""
 
-    def __init__(self) -> None:
-        self.values: np.ndarray | None = None
+    def __init__(self, values: np.ndarray | None = None) -> None:
+        self.values = values
 
     def __setstate__(self, state: Any) -> None:
         # (version, shape, dtype, in Fortran's order, raw bytes)
+        if self.values is not None:
+            raise _Refused("an array with two states")
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise _Refused("an array whose state is not one of numpy")
         shape, dtype, fortran, raw = state[-4:]
@@ -68,7 +72,7 @@ class _Array:
 
 
 def _array(shape: Any, dtype: Any, order: Any, raw: Any) -> np.ndarray:
-    """An array over the bytes of the file, once they are as many as shape and dtype say."""
+    """A read-only array over the bytes of the file, once they are as many as shape and dtype say."""
     if not isinstance(shape, tuple) or len(shape) > DEEPEST or any(type(n) is not int or n < 0 for n in shape):
         raise _Refused("an array whose shape is no tuple of counts")
     if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray) or order not in ("C", "F"):
@@ -76,9 +80,11 @@ def _array(shape: Any, dtype: Any, order: Any, raw: Any) -> np.ndarray:
     wanted = prod(shape) * dtype.dtype.itemsize
     if len(raw) != wanted:
         raise _Refused(f"an array of shape {shape} with {len(raw)} bytes instead of {wanted}")
-    if not wanted:
-        return np.zeros(shape, dtype.dtype)
-    return np.frombuffer(raw, dtype.dtype).reshape(shape, order=order)
+    if not dtype.dtype.itemsize and prod(shape):  # numpy would give each of them a byte that is not there
+        raise _Refused(f"an array of shape {shape} whose values have no bytes")
+    values = np.frombuffer(raw, dtype.dtype).reshape(shape, order=order) if wanted else np.zeros(shape, dtype.dtype)
+    values.setflags(write=False)  # a bytearray lets itself be written
+    return values
 
 
 def _reconstruct(kind: Any, shape: Any = (0,), _: Any = b"b") -> _Array:
@@ -88,9 +94,9 @@ def _reconstruct(kind: Any, shape: Any = (0,), _: Any = b"b") -> _Array:
     return _Array()
 
 
-def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
+def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any = "C") -> _Array:
     """numpy's `_frombuffer`, in pickles of protocol 5."""
-    return _array(shape, dtype, order, raw)
+    return _Array(_array(shape, dtype, order, raw))
 
 
 def _scalar(dtype: Any, raw: Any = b"") -> Any:
@@ -222,11 +228,12 @@ def read_pickle(path: Path, mappings: tuple[str, ...] = ()) -> Any:
     if not path.stat().st_size:
         raise RecordingError(f"{path}: is empty; get it again")
     try:
+        check_limits(path, DEEPEST)
         with open(path, "rb") as file:
             value = _Reader(file, frozenset(mappings)).load()
             left = len(file.read(1))
         value = _plain(value, 0, {})
-    except _Refused as error:
+    except (_Refused, PickleLimit) as error:
         raise RecordingError(
             f"{path}: its pickle holds {' '.join(str(error).split())}; only containers, numbers, text and numpy arrays "
             "are read: do not open it otherwise unless you trust who made it"
@@ -259,8 +266,8 @@ def _plain(value: Any, depth: int, done: dict[int, tuple[Any, Any]]) -> Any:
     elif isinstance(value, _Dtype):
         result = value.dtype
     elif isinstance(value, dict):
-        if any(isinstance(key, _Array | _Dtype | _Call | type) for key in value):
-            raise _Refused("a mapping whose keys are no plain values")
+        for key in value:
+            _refuse_odd_key(key, depth + 1, done)
         result = {}
         done[id(value)] = value, result
         result |= {key: _plain(item, depth + 1, done) for key, item in value.items()}
@@ -276,3 +283,16 @@ def _plain(value: Any, depth: int, done: dict[int, tuple[Any, Any]]) -> Any:
         raise _Refused("a class or a function in place of a value")
     done[id(value)] = value, result
     return result
+
+
+def _refuse_odd_key(key: Any, depth: int, done: dict[int, tuple[Any, Any]]) -> None:
+    """A key stays as it is, so that nothing in it may stand for anything else; what is in it can be hashed."""
+    if isinstance(key, _Array | _Dtype | _Call | type):
+        raise _Refused("a mapping whose keys are no plain values")
+    # as a value it may have been met with stand-ins, which were replaced in a copy
+    if isinstance(key, tuple | frozenset) and done.get(id(key), (None, None))[1] is not key:
+        if depth > DEEPEST:
+            raise _Refused(f"containers more than {DEEPEST} levels deep")
+        for part in key:
+            _refuse_odd_key(part, depth + 1, done)
+        done[id(key)] = key, key

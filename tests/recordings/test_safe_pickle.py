@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from neurodecode.errors import RecordingError
+from neurodecode.recordings import safe_pickle
+from neurodecode.recordings.pickle_limits import PickleLimit, check_limits
 from neurodecode.recordings.safe_pickle import read_pickle
 
 PLAIN = {
@@ -219,6 +221,109 @@ def test_lists_inside_lists_are_looked_at_once_and_not_without_end(tmp_path: Pat
     ring.append(ring)
     read = read_pickle(written(tmp_path / "data", pickle.dumps(ring)))
     assert read[0] is read
+
+
+def named(module: str, name: str) -> bytes:
+    return f"c{module}\n{name}\n".encode()
+
+
+FLOATS = named("numpy", "dtype") + b"V<f8\n\x85R"
+EMPTY = named("numpy._core.multiarray", "_reconstruct") + b"(" + named("numpy", "ndarray") + b"K\x00\x85C\x01btR"
+
+
+@pytest.mark.parametrize(
+    "one_more",
+    [b"\x85", b"K\x00\x86", b"NN\x87", b"q\x00h\x000\x85", b"0(h\x00tq\x00", b"2\x86", b"(e\x85", b"Nb\x85", b"(0\x85"]
+    + [b"(K\x001\x85", b"\x94h\x010q\x01\x85", b"]K\x00a0\x85", b"}K\x00K\x00s0\x85", b"(lp0\n0\x85", b"]0\x85"],
+)
+def test_each_way_to_put_a_tuple_into_another_counts_as_one_level(tmp_path: Path, one_more: bytes) -> None:
+    def levels(value: Any) -> int:
+        return 1 + levels(value[0]) if isinstance(value, tuple) else 0
+
+    for number in (32, 33):
+        content = b"\x80\x04K\x01q\x00q\x01" + one_more * number + b"."
+        assert levels(pickle.loads(content)) == number
+        path = written(tmp_path / "data", content)
+        if number == 32:
+            check_limits(path, 32)
+        else:
+            with pytest.raises(PickleLimit, match="containers more than 32 levels deep"):
+                check_limits(path, 32)
+
+
+def test_tuples_inside_each_other_are_counted_before_one_of_them_is_hashed(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="containers more than 32 levels deep"):
+        read_pickle(written(tmp_path / "data", b"\x80\x04}" + b")" + b"\x85" * 2_000_000 + b"K\x01s."))
+    key: tuple = ()
+    for _ in range(20):
+        key = (key, 1)
+    same({key: [key]}, read_pickle(written(tmp_path / "data", pickle.dumps({key: [key]}))))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"Nr" + (150_000_000).to_bytes(4, "little") + b".", "place 150000000 of a memo that can hold 3 values"),
+        (b"Np150000000\n.", "place 150000000 of a memo"),
+        (b"Np-1\n.", "place -1 of a memo"),
+        (b"\x8e" + (2**62).to_bytes(8, "little") + b".", r"ends early \(12 bytes\)"),
+        (b"B" + (2**31).to_bytes(4, "little") + b".", "ends early"),
+        (b"\x95" + (2**40).to_bytes(8, "little") + b"N.", "ends early"),
+        (b"\x8b" + (2**30).to_bytes(4, "little") + b".", "ends early"),
+        (b"\x8b\xff\xff\xff\xff.", "do not fit together"),
+        (b"h\x05.", "do not fit together"),
+        (b"\x86.", "do not fit together"),
+        (b"\xff.", "do not fit together"),
+    ],
+)
+def test_what_a_file_asks_for_is_held_against_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    monkeypatch.setattr(safe_pickle, "_Reader", None)  # nothing is loaded: it would fail in another way
+    with pytest.raises(RecordingError, match=said) as caught:
+        read_pickle(written(tmp_path / "data", b"\x80\x04" + content))
+    assert "\n" not in str(caught.value)
+
+
+def test_keys_hold_no_stand_ins_and_no_classes_however_deep(tmp_path: Path) -> None:
+    kinds = {"array": EMPTY, "class": named("builtins", "dict"), "dtype": FLOATS, "call": named("numpy", "dtype")}
+    for kind in kinds.values():
+        for key in (
+            kind,
+            kind + b"\x85",
+            b"K\x01" + kind + b"\x85\x86",
+            b"(" + kind + b"\x91",
+            b"(" + kind + b"\x85\x91",
+        ):
+            with pytest.raises(RecordingError, match="a mapping whose keys are no plain values"):
+                read_pickle(written(tmp_path / "data", b"\x80\x04}" + key + b"K\x01s."))
+    # the same tuple as a value first, where what it holds is replaced
+    array = EMPTY + b"(K\x01K\x01\x85" + FLOATS + b"\x89C\x08" + bytes(8) + b"tb"
+    content = b"\x80\x04](" + array + b"\x85q\x01}h\x01K\x01se."
+    with pytest.raises(RecordingError, match="a mapping whose keys are no plain values"):
+        read_pickle(written(tmp_path / "data", content))
+    plain = {(1, ("a", frozenset({2.5}))): 3, frozenset({(1,)}): 4}
+    same(plain, read_pickle(written(tmp_path / "data", pickle.dumps([plain, plain])))[1])
+
+
+@pytest.mark.parametrize("raw", [b"B\x08\x00\x00\x00", b"\x96\x08" + bytes(7)], ids=["bytes", "bytearray"])
+def test_arrays_over_a_buffer_are_read_only_and_no_state_is_set_on_them(tmp_path: Path, raw: bytes) -> None:
+    number = np.array([2.5]).tobytes()
+    made = named("numpy._core.numeric", "_frombuffer") + b"(" + raw + number + FLOATS + b"K\x01\x85VC\ntR"
+    read = read_pickle(written(tmp_path / "data", b"\x80\x05" + made + b"."))
+    assert read.tolist() == [2.5]
+    assert not read.flags.writeable
+    state = b"(K\x01K\x01\x85" + FLOATS + b"\x89C\x08" + bytes(8) + b"tb"
+    for again in (state, b"(K\x01\x85" + FLOATS + b"\x89C\x08" + bytes(8) + b"tb"):  # numpy takes the second
+        with pytest.raises(RecordingError, match="an array with two states"):
+            read_pickle(written(tmp_path / "data", b"\x80\x05" + made + again + b"."))
+
+
+def test_values_without_bytes_do_not_become_values(tmp_path: Path) -> None:
+    empty = named("numpy", "dtype") + b"VS0\n\x85R"
+    state = b"(K\x01J" + (2**30).to_bytes(4, "little") + b"\x85" + empty + b"\x89C\x00tb"
+    with pytest.raises(RecordingError, match=r"an array of shape \(1073741824,\) whose values have no bytes"):
+        read_pickle(written(tmp_path / "data", b"\x80\x04" + EMPTY + state + b"."))
 
 
 def test_references_out_of_the_file_are_refused(tmp_path: Path) -> None:
