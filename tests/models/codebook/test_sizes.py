@@ -67,8 +67,10 @@ class TestPublishedSizes:
         model = CodebookTokenizer(10).eval()
         x = torch.randn(2, 10, 4000)
         with torch.no_grad():
+            shared = model.encoder.front.read_in(x)
             tokens = model.encoder.front(x)
             out = model(x)
+            assert model.head(model.bottleneck.decode(out.codes)).shape == shared.shape == (2, 16, 4000)
         assert tokens.shape == (2, 40, 160)
         assert out.codes.shape == (2, 40, 1)
         assert out.reconstruction.shape == x.shape
