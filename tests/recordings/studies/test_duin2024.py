@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,19 @@ def test_the_release_has_67_runs_and_ten_chosen_channels_a_patient(root: Path) -
     assert len(RUNS) == card(root).expected_subjects == 12
     assert list(CHOSEN) == list(RUNS)
     assert {len(set(names.split())) for names in CHOSEN.values()} == {10}
+
+
+def test_the_card_downloads_the_trials_and_the_networks_that_were_pretrained_on_them(root: Path) -> None:
+    (source,) = card(root).download
+    release = [
+        "README.md",
+        "data/seeg.he2023xuanwu/001/word-recitation/run1/dataset.bipolar.default.unaligned/data",
+        "data/seeg.he2023xuanwu/001/word-recitation/run1/dataset.bipolar.default.unaligned/info",
+        "pretrains/duin/001/vqvae/model/checkpoint-399.pth",
+        "pretrains/duin/001/mae/model/checkpoint-399.pth",
+        "pretrains/duin/001/mae/save/params",
+    ]
+    assert [path for path in release if any(fnmatch.fnmatchcase(path, p) for p in source.include)] == release[1:5]
 
 
 def test_runs_are_sorted_by_number_whatever_the_order_on_disk(root: Path) -> None:
