@@ -89,7 +89,7 @@ def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]], list[st
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """The tables of a retrieval, of a classification, of all classifiers of a pipeline, or of baselines."""
+    """The tables of a retrieval, of its seeds, of a classification, of all classifiers of a pipeline, or of baselines."""
     from neurodecode.evaluation.apart import tables_apart
     from neurodecode.evaluation.summary import subjects_table, summary_table
     from neurodecode.evaluation.tables import evaluation_table
@@ -105,6 +105,12 @@ def print_evaluation(result: dict[str, Any]) -> None:
         from neurodecode.evaluation.classification.tables import baselines_table
 
         print_table(*baselines_table(result))
+    elif kind == "retrieval-seeds":
+        from neurodecode.evaluation.seeds import seeds_tables
+
+        figures, *published = seeds_tables(result)
+        print_table(*figures)
+        print_tables(published, left=4)
     else:
         print_table(*evaluation_table(result))
         print_tables(tables_apart(result))

@@ -6,12 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neurodecode.config import CohortCard, PipelineSettings, TrainSettings, load_settings
 from neurodecode.errors import SettingsError
-from neurodecode.pipeline import Stages, load_card, load_pipeline, run_pipeline, stage_settings
+from neurodecode.files import read_json
+from neurodecode.pipeline import Stages, load_card, load_pipeline, run_pipeline, stage_settings, training_settings
 from neurodecode.pipeline.aligner import _features
+from neurodecode.pipeline.settings import evaluation_settings
 from neurodecode.store.store import Store
 
 
@@ -67,6 +70,43 @@ def test_overrides_reach_into_the_card_and_the_presets_that_a_pipeline_names(tmp
     assert training.model == plain.model
     with pytest.raises(SettingsError, match=r"cohort.*rot"):
         load_pipeline("cocktail_eeg", ["cohort.rot=x"])
+
+
+def test_seeds_and_common_settings_reach_the_aligner_and_the_label_has_the_last_word() -> None:
+    changed = load_pipeline("gwilliams2022", ["common.seed=5", "training.contrastive.seed=7", "seeds=[1,2,3]"])
+    assert changed.seeds == (1, 2, 3)
+    seeds = {label: training.seed for label, training in training_settings(changed).items()}
+    assert seeds.pop("contrastive") == 7
+    assert set(seeds.values()) == {5}
+    plain = training_settings(load_pipeline("gwilliams2022"))
+    assert {training.seed for training in plain.values()} == {2036}
+
+
+def test_a_label_may_be_evaluated_otherwise_than_the_others() -> None:
+    changed = load_pipeline("gwilliams2022", ["evaluations.deep-mel.score=correlation", "evaluation.bootstrap=7"])
+    own = evaluation_settings(changed)["deep-mel"]
+    assert (own.score, own.bootstrap) == ("correlation", 7)
+    with pytest.raises(SettingsError, match="evaluations names regresion: the labels are regression, contrastive"):
+        load_pipeline("gwilliams2022", ["evaluations.regresion.score=clip"])
+    with pytest.raises(SettingsError, match=r"evaluations.deep-mel: score: 'dot' is not allowed"):
+        evaluation_settings(load_pipeline("gwilliams2022", ["evaluations.deep-mel.score=dot"]))
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "override", "message"),
+    [
+        ("gwilliams2022", "each_subject=true", "each_subject: regression is no codebook stage"),
+        ("gwilliams2022", "common.labels.kind=word", "training.regression: labels is not a setting"),
+        ("duin2024", "evaluations.mae.score=clip", "evaluations: mae is a codebook stage"),
+        ("gwilliams2022", "published_accuracy.contrastive={source: x, cohort: y}", "contrastive is an aligner"),
+        ("eegmat", "seeds=[1]", "seeds: there is no aligner and no classifier"),
+        ("eegmat", "common.seed=1", "common: nothing is trained"),
+    ],
+)
+def test_settings_that_would_change_nothing_are_refused(pipeline: str, override: str, message: str) -> None:
+    changes = [override, *(["training={}"] if pipeline == "eegmat" else [])]
+    with pytest.raises(SettingsError, match=message):
+        training_settings(load_pipeline(pipeline, changes))
 
 
 def tiny_pipeline(**training) -> PipelineSettings:
@@ -125,6 +165,43 @@ def test_a_lost_report_is_written_again_without_training(finished: tuple[Path, l
     assert "train aligner: done before" in said
     assert "report aligner: report.html is gone" in said
     assert (out / "runs" / "aligner" / "report.html").is_file()
+
+
+def test_seeds_are_runs_of_their_own_with_a_mean_beside_the_published_figure(
+    finished: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished[0], tmp_path / "out")
+    figure = {"what": "the row", "value": "12.4 ± 1.2", "source": "a paper", "label": "aligner"}
+    values = tiny_pipeline(objective={"kind": "mse", "mask_duplicates": False}, training={"epochs": 1}).model_dump()
+    values |= {"seeds": (3, 4), "published": [figure], "evaluation": {"bootstrap": 20, "controls": ["constant"]}}
+    settings = PipelineSettings.model_validate(values | {"evaluations": {"aligner": {"score": "clip"}}})
+    said: list[str] = []
+    shown: list[dict] = []
+    run_pipeline(settings, out, say=said.append, show=shown.append)
+    folder = out / "runs" / "aligner"
+    # the one run that was there is kept, and not mixed with those of the seeds
+    assert (out / "runs" / "aligner.before-1" / "run.json").is_file()
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "seed-3", "seed-4", "seeds.json"]
+    each = []
+    for seed in (3, 4):
+        assert read_json(folder / f"seed-{seed}" / "run.json")["settings"]["seed"] == seed
+        result = read_json(folder / f"seed-{seed}" / "evaluation" / "test.json")
+        assert result["score"] == "clip"  # mse would be scored by correlation
+        each.append(result["metrics"]["top10"]["value"])
+        page = (folder / f"seed-{seed}" / "report.html").read_text(encoding="utf-8")
+        assert f"{100 * each[-1]:.1f} [" in page  # beside the published figure
+    assert [result["kind"] for result in shown] == ["retrieval-seeds"]
+    top10 = read_json(folder / "seeds.json")["metrics"]["top10"]
+    assert top10["value"] == pytest.approx(np.mean(each))
+    assert top10["sd"] == pytest.approx(np.std(each, ddof=1))
+    measured = f"{100 * np.mean(each):.1f} ± {100 * np.std(each, ddof=1):.1f} (2 seeds)"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert measured in page
+    assert "12.4 ± 1.2" in page
+    said.clear()
+    run_pipeline(settings, out, say=said.append)
+    done = [f"{stage} aligner seed-{seed}: done before" for seed in (3, 4) for stage in ("train", "evaluate", "report")]
+    assert [line for line in said if "aligner seed" in line] == done
 
 
 def test_features_of_blocks_are_computed_for_the_subjects_that_training_asks_for(

@@ -83,14 +83,17 @@ class PipelineSettings(Settings):
     """Label -> settings or preset in configs/training: one run each. A codebook stage (with the key `task`) may name an
     earlier label in start_from."""
     common: dict[str, Any] = Field(default_factory=dict)
-    """Settings of all codebook stages: over what their presets say, under what stands with the label."""
+    """Settings of all runs: over what their presets say, under what stands with the label."""
     each_subject: bool | tuple[str, ...] = False
     """Codebook stages that are trained once a subject, on that subject alone: all (true), none, or these labels."""
     seeds: tuple[int, ...] = ()
-    """Each classifier is trained once a seed, all from the same pretraining; empty: once, with its own seed."""
+    """Each classifier and each aligner is trained once a seed, classifiers from the same pretraining; empty: once, with its
+    own seed."""
     baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
     """Label -> settings or preset in configs/baselines: one table of classification methods each, on all channels."""
     evaluation: dict[str, Any] | str = Field(default_factory=dict)
+    evaluations: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Label of an aligner -> settings of its evaluation over `evaluation`, for example `{regression: {score: clip}}`."""
     published: tuple[PublishedFigure, ...] = ()
     published_accuracy: dict[str, PublishedAccuracy] = Field(default_factory=dict)
     """Label -> published accuracies."""
@@ -101,6 +104,7 @@ class PipelineSettings(Settings):
             raise ValueError("nothing is trained and no table is made: give training or baselines")
         named = {"each_subject": self.each_subject if isinstance(self.each_subject, tuple) else ()}
         named["published_accuracy"] = tuple(self.published_accuracy)
+        named["evaluations"] = tuple(self.evaluations)
         named["published"] = tuple(f.label for f in self.published if f.label not in (None, CHANCE))
         for key, labels in named.items():
             strange = sorted(set(labels) - set(self.training))

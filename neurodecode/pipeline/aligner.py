@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from neurodecode.config import EvaluationSettings, PipelineSettings, TrainSettings
-from neurodecode.files import read_json, sha256_of_value
-from neurodecode.pipeline.stages import Stages, put_other_run_aside, report_run
+from neurodecode.files import read_json, sha256_of_value, write_json
+from neurodecode.pipeline.stages import Stages, put_other_layout_aside, put_other_run_aside, report_run
+
+ONE, SEEDS = "one", "seeds"  # how the folder of a label is split
 
 
 def run_aligner(
@@ -22,27 +24,52 @@ def run_aligner(
     progress: bool,
     show: Callable[[dict[str, Any]], None] | None,
 ) -> None:
-    """Train, score and report one label."""
-    run = out / "runs" / label
+    """Train, score and report one label: one run, or one a seed and their mean."""
+    folder = out / "runs" / label
+    before = ONE if (folder / "run.json").is_file() else None
+    put_other_layout_aside(folder, SEEDS if settings.seeds else ONE, stages, before)
     feature_key = _features(out / "store", training, label, stages, store_key, progress)
-    run_key = sha256_of_value({"training": training.model_dump(mode="json"), "features": feature_key})
-    if stages.wanted(f"train {label}", run_key, run / "run.json"):
-        from neurodecode.training.fit import fit
 
-        put_other_run_aside(run, training, out / "store", stages.say)
-        fit(training, out / "store", run, progress=progress)
-        stages.finished(f"train {label}", run_key)
-    key = sha256_of_value({"evaluation": evaluation.model_dump(mode="json"), "run": run_key})
-    written = run / "evaluation" / "test.json"
-    if stages.wanted(f"evaluate {label}", key, written):
-        from neurodecode.evaluation.evaluate import evaluate
+    def one(name: str, recipe: TrainSettings, run: Path) -> Path:
+        """One run; returns its evaluation."""
+        run_key = sha256_of_value({"training": recipe.model_dump(mode="json"), "features": feature_key})
+        if stages.wanted(f"train {name}", run_key, run / "run.json"):
+            from neurodecode.training.fit import fit
 
-        evaluate(run, evaluation, progress=progress)
-        stages.finished(f"evaluate {label}", key)
-    report_run(label, run, key, settings, stages)
+            put_other_run_aside(run, recipe, out / "store", stages.say)
+            fit(recipe, out / "store", run, progress=progress)
+            stages.finished(f"train {name}", run_key)
+        key = sha256_of_value({"evaluation": evaluation.model_dump(mode="json"), "run": run_key})
+        written = run / "evaluation" / "test.json"
+        if stages.wanted(f"evaluate {name}", key, written):
+            from neurodecode.evaluation.evaluate import evaluate
+
+            evaluate(run, evaluation, progress=progress)
+            stages.finished(f"evaluate {name}", key)
+        report_run(name, run, key, settings, stages)
+        return written
+
+    if settings.seeds:
+        runs = [folder / f"seed-{seed}" for seed in settings.seeds]
+        for seed, run in zip(settings.seeds, runs):
+            one(f"{label} seed-{seed}", training.model_copy(update={"seed": seed}), run)
+        result = _summary(label, runs, settings)
+    else:
+        result = read_json(one(label, training, folder))
     if show is not None:
-        show(read_json(written))
-    stages.say(f"report: {run / 'report.html'}")
+        show(result)
+    stages.say(f"report: {folder / 'report.html'}")
+
+
+def _summary(label: str, runs: list[Path], settings: PipelineSettings) -> dict[str, Any]:
+    """Mean and deviation over the seeds of a label, as a file and a page in its folder."""
+    from neurodecode.evaluation.seeds import FILE, summarise_seeds
+    from neurodecode.reports.report import write_report
+
+    result = summarise_seeds(label, runs, [figure.model_dump() for figure in settings.published])
+    write_json(runs[0].parent / FILE, result)
+    write_report(runs[0].parent)
+    return result
 
 
 def _features(store: Path, training: TrainSettings, label: str, stages: Stages, store_key: str, progress: bool) -> str:

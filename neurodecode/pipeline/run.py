@@ -6,7 +6,7 @@ In: PipelineSettings. Out: a folder ::
     OUT/store/             the store and its features
     OUT/channels/          the ranking of channels that runs read, and its maps
     OUT/runs/<label>/      one trained run a label, with evaluation/ and report.html; codebook stages may have one a
-                           subject and seed below it (training/jobs.py)
+                           subject and seed below it (training/jobs.py), aligners one a seed, and seeds.json with their mean
     OUT/tables/<label>/    one table of baselines a label, with report.html
     OUT/summary.json       of the codebook classifiers: figures over seeds and subjects; OUT/report.html shows them
     OUT/stages.json        key of each finished stage: what is done, and why something is redone
@@ -31,6 +31,7 @@ from neurodecode.pipeline.cards import load_card
 from neurodecode.pipeline.codebook import run_codebook
 from neurodecode.pipeline.cohort import find_cohort, make_store, signals
 from neurodecode.pipeline.settings import (
+    evaluation_settings,
     ranking_settings,
     stage_settings,
     table_settings,
@@ -70,6 +71,7 @@ def run_pipeline(
 
         check_starts(codebook, alone)
     evaluation = stage_settings(EvaluationSettings, settings.evaluation, "configs/evaluation")
+    evaluations = evaluation_settings(settings)
     card = load_card(settings.cohort)
     out.mkdir(parents=True, exist_ok=True)
     stages = Stages(out / "stages.json", say)
@@ -83,7 +85,8 @@ def run_pipeline(
 
     for label, training in trainings.items():
         if isinstance(training, TrainSettings):
-            run_aligner(label, training, settings, evaluation, out, store_key, stages, progress, show)
+            own = evaluations.get(label, evaluation)
+            run_aligner(label, training, settings, own, out, store_key, stages, progress, show)
     if codebook:
         failed += run_codebook(settings, codebook, alone, evaluation, out, stages, on_error, progress, show)
     failed += make_tables(tables, out, stages, on_error, progress, show)

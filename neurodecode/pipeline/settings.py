@@ -5,12 +5,13 @@ In: the name of a pipeline and overrides, or its settings. Out: typed settings o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neurodecode.config import (
     CodebookTrainSettings,
+    EvaluationSettings,
     PipelineSettings,
     TrainSettings,
     apply_overrides,
@@ -89,7 +90,7 @@ def table_settings(settings: PipelineSettings) -> dict[str, BaselineSettings]:
 
 
 def training_settings(settings: PipelineSettings) -> dict[str, TrainSettings | CodebookTrainSettings]:
-    """Label -> settings; those of codebook stages lie over `common`, which lies over their presets.
+    """Label -> settings; they lie over `common`, which lies over their presets.
 
     Raises
     ------
@@ -100,12 +101,51 @@ def training_settings(settings: PipelineSettings) -> dict[str, TrainSettings | C
     found: dict[str, TrainSettings | CodebookTrainSettings] = {}
     for label, value in settings.training.items():
         values = {"base": value} if isinstance(value, str) else value
+        merged = with_base(merge(settings.common, values), kind)
+        cls: type[TrainSettings | CodebookTrainSettings] = TrainSettings
         if "task" in with_base(values, kind):
-            merged = with_base(merge(settings.common, values), kind)
-            found[label] = validate(CodebookTrainSettings, merged, f"training.{label}")
-        else:
-            found[label] = stage_settings(TrainSettings, value, kind)
+            cls = CodebookTrainSettings
+        found[label] = validate(cls, merged, f"training.{label}")
+    _refuse_unused(settings, found)
     return found
+
+
+def _refuse_unused(settings: PipelineSettings, trainings: Mapping[str, TrainSettings | CodebookTrainSettings]) -> None:
+    """Stop where a setting of the pipeline would change nothing."""
+    codebook = [label for label, value in trainings.items() if isinstance(value, CodebookTrainSettings)]
+    aligners = [label for label in trainings if label not in codebook]
+    classifiers = [k for k, v in trainings.items() if isinstance(v, CodebookTrainSettings) and v.task == "classify"]
+    if settings.seeds and not aligners and not classifiers:
+        raise SettingsError("seeds: there is no aligner and no classifier, and nothing else is trained once a seed")
+    if settings.common and not trainings and settings.channels is None:
+        raise SettingsError("common: nothing is trained and no channels are ranked, so it would change nothing")
+    if settings.each_subject is True and aligners:
+        raise SettingsError(
+            f"each_subject: {aligners[0]} is no codebook stage; only those are trained once a subject: name them"
+        )
+    for key, labels, what in (
+        ("evaluations", codebook, "a codebook stage, of which all are evaluated alike; change evaluation"),
+        ("published_accuracy", aligners, "an aligner; give its figures under published"),
+    ):
+        strange = [label for label in getattr(settings, key) if label in labels]
+        if strange:
+            raise SettingsError(f"{key}: {strange[0]} is {what}")
+
+
+def evaluation_settings(settings: PipelineSettings) -> dict[str, EvaluationSettings]:
+    """Aligner label -> how it is evaluated: what `evaluations` says of it over `evaluation`.
+
+    Raises
+    ------
+    SettingsError
+        One line, for a setting that is not allowed.
+    """
+    kind = "configs/evaluation"
+    shared = {"base": settings.evaluation} if isinstance(settings.evaluation, str) else settings.evaluation
+    return {
+        label: validate(EvaluationSettings, with_base(merge(shared, own), kind), f"evaluations.{label}")
+        for label, own in settings.evaluations.items()
+    }
 
 
 def trained_alone(settings: PipelineSettings, codebook: dict[str, CodebookTrainSettings]) -> tuple[str, ...]:

@@ -94,10 +94,18 @@ def _why_another(info: dict[str, Any], settings: TrainSettings | CodebookTrainSe
     return ""
 
 
-def put_other_layout_aside(folder: Path, layout: str, stages: Stages) -> None:
-    """Rename the folder of a label that holds one run where many are wanted, or the other way round."""
+def put_other_layout_aside(folder: Path, layout: str, stages: Stages, before: str | None = None) -> None:
+    """Rename the folder of a label that holds one run where many are wanted, or the other way round.
+
+    Parameters
+    ----------
+    layout
+        How it is split now.
+    before
+        How a folder is split of which no earlier command wrote it down; None: as now.
+    """
     name = f"layout {folder.name}"
-    if folder.exists() and stages.keys.get(name, layout) != layout:
+    if folder.exists() and stages.keys.get(name, before or layout) != layout:
         stages.say(
             f"{folder.name}: what was there, split otherwise by subject and seed, is now {_put_aside(folder).name}"
         )

@@ -1,23 +1,28 @@
 """Published figures with what was measured beside them.
 
 In: RUN/published.json (written by a pipeline) and the evaluation. Out: rows of a table. A figure names the label of the
-run that repeats it, which is the name of the run's folder; `chance` stands for the chance of this run.
+run that repeats it, which is the name of the run's folder, or of the folder of its seeds; `chance` stands for the chance of
+this run.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from neurodecode.config.pipeline import CHANCE
 from neurodecode.files import read_json
 
+SEED = re.compile(r"seed-\d+")  # name of the folder of a run that a pipeline trains once a seed
+
 
 def published_rows(run: Path, result: dict[str, Any] | None) -> list[dict[str, Any]]:
     """Rows `what`, `value`, `measured`, `source`, `own`; `measured` is empty where this run repeats another figure or none."""
     path = Path(run) / "published.json"
     found: list[dict[str, Any]] = read_json(path) if path.is_file() else []
-    name = Path(run).resolve().name
+    folder = Path(run).resolve()
+    name = folder.parent.name if SEED.fullmatch(folder.name) else folder.name
     return [
         {
             "what": str(figure["what"]),

@@ -16,6 +16,8 @@ from typing import Any
 from neurodecode.config import TrainSettings
 from neurodecode.errors import NeurodecodeError
 from neurodecode.evaluation.apart import tables_apart
+from neurodecode.evaluation.seeds import FILE as SEEDS
+from neurodecode.evaluation.seeds import seeds_tables
 from neurodecode.evaluation.summary import read_summary
 from neurodecode.evaluation.tables import evaluation_table, word_table
 from neurodecode.files import read_json, write_text
@@ -55,8 +57,8 @@ def write_report(run: Path) -> Path:
     Parameters
     ----------
     run
-        Folder of a run, best after `neurodecode evaluate`; that of a pipeline, which holds summary.json; or that of a table of
-        baselines.
+        Folder of a run, best after `neurodecode evaluate`; that of a pipeline, which holds summary.json; that of a label with a
+        run a seed, which holds seeds.json; or that of a table of baselines.
 
     Returns
     -------
@@ -71,6 +73,9 @@ def write_report(run: Path) -> Path:
     run = Path(run)
     if (run / "summary.json").is_file() and not (run / "run.json").is_file():
         content, template = codebook.summary_content(run, read_summary(run)), "summary.html.j2"
+    elif (run / SEEDS).is_file() and not (run / "run.json").is_file():
+        seeds = _read(run / SEEDS, "neurodecode run")
+        content, template = {"result": seeds, "tables": seeds_tables(seeds)}, "seeds.html.j2"
     elif (run / "baselines.json").is_file():
         content, template = baselines_content(run), "baselines.html.j2"
     elif is_codebook(run):
@@ -105,14 +110,14 @@ def _environment() -> Any:
 
 def _evaluation(run: Path) -> dict[str, Any] | None:
     path = run / "evaluation" / "test.json"
-    if not path.is_file():
-        return None
+    return _read(path, "neurodecode evaluate") if path.is_file() else None
+
+
+def _read(path: Path, command: str) -> dict[str, Any]:
     try:
         return read_json(path)
     except ValueError as error:
-        raise NeurodecodeError(
-            f"{path}: damaged ({' '.join(str(error).split())}); run neurodecode evaluate again"
-        ) from None
+        raise NeurodecodeError(f"{path}: damaged ({' '.join(str(error).split())}); run {command} again") from None
 
 
 def _content(run: Path, info: dict[str, Any], result: dict[str, Any] | None) -> dict[str, Any]:
