@@ -132,6 +132,11 @@ class CodebookTrainSettings(Settings):
             raise ValueError(f"shift is {self.shift}: only task classify moves its windows, set it to 0")
         if self.shift >= self.labels.window.tmax - self.labels.window.tmin:
             raise ValueError(f"shift is {self.shift} s: it must be shorter than labels.window")
+        if self.task == "classify" and self.start_from is None and getattr(self.model, "quantizer", None) is not None:
+            raise ValueError(
+                "model.quantizer: the classifier keeps a tokenizer's table as it is, and without start_from there is none: "
+                "name a tokenizer run, or set it to null"
+            )
         if self.levels is not None and self.task != "classify":
             raise ValueError("levels belong to task classify: set levels to null")
         if self.levels is not None and isinstance(self.model, ClassifierSettings) and self.model.output != "logits":
@@ -173,6 +178,8 @@ class CodebookTrainSettings(Settings):
 def load_training(name_or_file: str | Path, overrides: Sequence[str] = ()) -> TrainSettings | CodebookTrainSettings:
     """Settings of `neurodecode train`: those of a codebook stage where the file has the key `task`.
 
+    There `model` may have a `base` of its own, a preset of configs/models.
+
     Raises
     ------
     SettingsError
@@ -182,5 +189,7 @@ def load_training(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Tr
     path = find_yaml(name_or_file, kind)
     values = apply_overrides(with_base(read_yaml(path), kind, (str(path.resolve()),)), overrides)
     if "task" in values:
+        if isinstance(values.get("model"), dict):
+            values = values | {"model": with_base(values["model"], "configs/models")}
         return validate(CodebookTrainSettings, values, str(name_or_file))
     return validate(TrainSettings, values, str(name_or_file))

@@ -6,6 +6,7 @@ columns are the channels of each window's subject, as the networks read them, [B
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.label_audit import audit_labels
 from neurodecode.segments.labels import NEAR, UNKNOWN, LabelIndex
 from neurodecode.store.store import Store
+from neurodecode.training.run_folder import read_run
 
 VALID = 0.1  # share of each recording, at its end, that validates where no event tells runs apart
 
@@ -269,7 +271,7 @@ def _kept(columns: np.ndarray, names: list[str], wanted: Collection[str], subjec
 
 
 def refuse_seen_tests(index: LabelIndex, start: Path, fold: str, info: dict[str, Any]) -> None:
-    """Check that an earlier stage saw no sample of this fold's test windows, in training or validation.
+    """Check that no earlier stage saw a sample of this fold's test windows, in training or validation; nor those before it.
 
     Recordings are the same if their names or their signals are; windows are compared in seconds.
 
@@ -305,3 +307,16 @@ def refuse_seen_tests(index: LabelIndex, start: Path, fold: str, info: dict[str,
                 f"start_from: {start} was trained on second {at:.2f} of {recording.name}, which {index.fold_name} tests "
                 f"here; {advice}"
             )
+    before = Path((info.get("start_from") or {}).get("run", ""))
+    if before == Path():
+        return
+    if not (before / "run.json").is_file():
+        warnings.warn(
+            f"start_from: {start} began with {before}, which is gone: nobody can tell any more whether that saw what "
+            f"{index.fold_name} tests",
+            stacklevel=2,
+        )
+        return
+    earlier = read_run(before)
+    name = fold if fold in earlier["folds"] else earlier["folds"][0]
+    refuse_seen_tests(index, before, name, earlier)

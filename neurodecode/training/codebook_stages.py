@@ -219,10 +219,12 @@ def stage_sizes(
     if isinstance(settings.model, ClassifierSettings) and settings.model.quantizer is not None:
         if not isinstance(start.settings.model, TokenizerSettings):
             raise SettingsError(f"model.quantizer: keeping it needs a tokenizer run, {start.run} is a masked one")
-        if settings.model.quantizer != start.settings.model.quantizer:
-            raise SettingsError(
-                "model.quantizer: differs from that of the tokenizer run; copy its settings or set null"
-            )
+        kept, theirs = settings.model.quantizer.model_dump(), start.settings.model.quantizer.model_dump()
+        for key, value in kept.items():
+            if theirs[key] != value:
+                raise SettingsError(
+                    f"model.quantizer.{key}: {value}, but the tokenizer that start_from names has {theirs[key]}; set it so"
+                )
     return sizes
 
 

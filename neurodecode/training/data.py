@@ -77,7 +77,7 @@ class RowBatches(Sampler[np.ndarray]):
     def __len__(self) -> int:
         n = len(self.rows) / self.batch_size
         count = max(1, int(n)) if self.training else int(np.ceil(n))
-        return count if self.limit is None else min(count, self.limit)
+        return min(count, self.limit) if self.training and self.limit is not None else count
 
     def __iter__(self) -> Iterator[np.ndarray]:
         epoch = self.epoch if self.training else 0
@@ -85,7 +85,7 @@ class RowBatches(Sampler[np.ndarray]):
         if self.training:
             parts = [rows[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
         else:
-            parts = np.array_split(rows, int(np.ceil(len(rows) / self.batch_size)))[: len(self)]
+            parts = np.array_split(rows, len(self))
         for part in parts:
             share = max(1, len(part) // self.world)
             yield part[self.rank * share : (self.rank + 1) * share]

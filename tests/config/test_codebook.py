@@ -101,3 +101,11 @@ def test_the_released_stages_have_the_split_the_sigmoid_and_the_dead_rows_of_the
     assert {s.labels.split.rule for s in (tokenizer, masked, classify)} == {"paper"}
     assert classify.model.output == "sigmoid"
     assert tokenizer.model.quantizer.revive_below == 0
+
+
+def test_the_network_of_a_stage_may_have_a_base_of_its_own(tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("task: tokenizer\nmodel:\n  base: duin_tokenizer\n  encoder:\n    depth: 2\n", encoding="utf-8")
+    found = load_training(path).model
+    assert found.encoder.depth == 2
+    assert found.quantizer.start_tokens == 8192  # of the preset; the default is none

@@ -65,6 +65,12 @@ def test_the_limit_cuts_an_epoch_and_another_part_is_seen_next() -> None:
         RowBatches(np.array([], int), 10, 0, training=True)
 
 
+def test_the_limit_of_an_epoch_leaves_no_row_out_of_validation() -> None:
+    batches = RowBatches(np.arange(100), 10, 0, training=False, limit=3)
+    assert sorted(np.concatenate(list(batches))) == list(range(100))
+    assert len(batches) == 10
+
+
 def test_the_loader_hands_out_batches_and_leaves_the_random_state_alone() -> None:
     torch.manual_seed(3)
     state = torch.get_rng_state()
