@@ -146,29 +146,30 @@ class TestRevival:
     def test_puts_dead_rows_on_distinct_tokens_and_private_ones_on_their_subjects(self) -> None:
         quantizer = table(revive_below=0.03).train()
         quantizer.hits.fill_(4.0)
+        shown = [10.0, 8.0, 12.0]
+        quantizer.shown[:] = torch.tensor(shown)
         dead = [0, 3, SHARED, SHARED + 2 * PRIVATE + 1]  # two shared rows, one of subject 0, one of subject 2
         quantizer.hits[dead] = 0.0
         quantizer.codebook[dead] = 0.0  # nothing else is on a token
-        z, subject = some(30)
+        z, _ = some(30)
+        subject = torch.tensor([0] * 10 + [1] * 8 + [2] * 12)  # what was shown so far
         quantizer(z, subject)
         at = (quantizer.codebook[dead] @ z.T - 1).abs() < 1e-6  # [4, 30]
         assert at.sum(1).tolist() == [1] * 4
         token = at.long().argmax(1)
         assert len(set(token.tolist())) == 4
         assert subject[token[2:]].tolist() == [0, 2]
-        # the mean of each table: of the shared rows 4 of 6 were hit
-        hits = torch.bincount(torch.tensor(own(z, subject, quantizer.codebook)), minlength=12)
-        assert len(hits) == 12
-        assert quantizer.hits[0] == quantizer.hits[3]
-        assert quantizer.hits[SHARED] >= 0.99 * 4 / 2
+        # as if tokens were spread evenly over the 8 rows of a subject
+        assert quantizer.hits[dead].tolist() == pytest.approx([30 / 8, 30 / 8, shown[0] / 8, shown[2] / 8])
 
-    def test_a_row_is_dead_among_those_of_its_own_table(self) -> None:
+    def test_a_row_is_dead_by_what_its_own_subject_shows(self) -> None:
         quantizer = table(revive_below=0.1, decay=0.999).train()
-        quantizer.hits[:] = torch.tensor([100.0] * SHARED + [1.0] * (S * PRIVATE))  # seldom, but evenly
+        quantizer.shown[:] = torch.tensor([80.0, 8.0, 8.0])
+        quantizer.hits[:] = torch.tensor([12.0] * SHARED + [2.0] * PRIVATE + [0.2] * (2 * PRIVATE))
         rows = quantizer.codebook.clone()
         quantizer(*some(10))
-        assert (quantizer.codebook - rows).norm(dim=1).max() < 0.01
-        quantizer.hits[SHARED] = 0.0
+        assert (quantizer.codebook - rows).norm(dim=1).max() < 0.01  # 0.2 is above a tenth of 8 / 8, 2 of 80 / 8
+        quantizer.hits[SHARED] = 0.5
         quantizer.codebook[SHARED] = 0.0
         z, _ = some(10)
         quantizer(z, torch.ones(10, dtype=torch.long))
@@ -176,9 +177,25 @@ class TestRevival:
         quantizer(z, torch.zeros(10, dtype=torch.long))
         assert quantizer.codebook[SHARED].norm() == pytest.approx(1)
 
-    def test_rows_in_use_are_counted_within_their_tables(self) -> None:
+    def test_a_table_that_its_subject_leaves_altogether_comes_back(self) -> None:
+        def hit(revive_below: float) -> int:
+            quantizer = table(revive_below=revive_below, decay=0.9).train()
+            z, _ = some(400)
+            z = functional.normalize(z + torch.tensor([1.0, 0, 0, 0]), dim=1)
+            quantizer.codebook[SHARED:] = torch.tensor([-1.0, 0, 0, 0])  # far from all tokens
+            quantizer.codebook[:SHARED] = z[:SHARED]
+            for start in range(0, 400, 5):
+                quantizer(z[start : start + 5], torch.zeros(5, dtype=torch.long))
+            codes = quantizer.eval()(z, torch.zeros(400, dtype=torch.long)).codes
+            return int((codes >= SHARED).sum())
+
+        assert hit(0.0) == 0
+        assert hit(0.1) > 40  # of 400 tokens; an even share of two rows of eight is 100
+
+    def test_rows_in_use_are_counted_over_tables_that_have_started(self) -> None:
         quantizer = table()
-        quantizer.hits[:] = torch.tensor([100.0] * SHARED + [1.0] * (S * PRIVATE))
+        quantizer.shown[:] = 8.0
+        quantizer.hits[:] = torch.tensor([3.0] * SHARED + [1.0] * (S * PRIVATE))
         quantizer.hits[:3] = 0.0
         assert quantizer.in_use() == pytest.approx(9 / 12)
         quantizer.started[2] = False

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from neurodecode.models.layers.quantizer import DEAD, EmaCodebook, Quantizer
-from neurodecode.models.layers.quantizer_processes import from_all, from_first
+from neurodecode.models.layers.quantizer_processes import from_all, from_first, in_step
 from neurodecode.models.layers.quantizer_rows import CHUNK, kmeans
 
 
@@ -16,8 +16,9 @@ class SharedPrivateCodebook(EmaCodebook):
     """A token takes the nearest of the rows that all subjects share and of its own subject's private rows.
 
     All rows are one table: first the shared ones, then those of each subject, so that an index says which row it is without
-    the subject. What each table learns, and how, is as in `EmaCodebook`; a dead row is one that is seldom hit among the rows
-    of its own table, and a private one is put on a token of its subject.
+    the subject. What each table learns, and how, is as in `EmaCodebook`. A dead row has fewer hits than `revive_below` times
+    what it would have if all tokens were spread evenly over the rows that their subjects have, so that a table which its
+    subject leaves altogether comes back, too; a private row is put on a token of its subject.
 
     The shared rows start from k-means over tokens of all subjects; the private rows of a subject, from then on and once it has
     shown enough tokens, from k-means over the half of them that the shared rows are furthest from. A subject whose
@@ -41,6 +42,7 @@ class SharedPrivateCodebook(EmaCodebook):
 
     owner: torch.Tensor  # [K] table of each row: 0 shared, 1 + s of subject s
     started: torch.Tensor  # [1 + S] bool, of each table
+    shown: torch.Tensor  # [S] average tokens of each subject a step, over all processes
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class SharedPrivateCodebook(EmaCodebook):
         owner = torch.cat([torch.zeros(codes), 1 + torch.arange(n_subjects).repeat_interleave(private)]).long()
         self.register_buffer("owner", owner, persistent=False)
         self.register_buffer("started", torch.full((1 + n_subjects,), wanted == 0))
+        self.register_buffer("shown", torch.zeros(n_subjects))
         self._begun = [wanted == 0] * (1 + n_subjects)  # the buffer's values, see `EmaCodebook`
         self._started = wanted == 0  # all of them
         self._kept: torch.Tensor | None = None  # [M, D + 1] tokens for k-means, and whose they are
@@ -91,11 +94,13 @@ class SharedPrivateCodebook(EmaCodebook):
             for name in ("codebook", "hits"):
                 getattr(self, name)[self._rows(mine)] = getattr(other, name)[other._rows(theirs)]
             self.started[mine] = other.started[theirs]
+            if mine:
+                self.shown[mine - 1] = other.shown[theirs - 1]
         self._loaded()
 
     def in_use(self) -> float:
-        """Share of rows in use among those of their own table, over all tables that have started."""
-        dead = self.hits <= max(self.revive_below, DEAD) * self._mean_hits()
+        """Share of rows in use, of all tables that have started; see `EmaCodebook.in_use`."""
+        dead = self.hits <= max(self.revive_below, DEAD) * self._even()
         there = self.started[self.owner]
         return float((~dead & there).sum() / there.sum().clamp_min(1))
 
@@ -135,8 +140,10 @@ class SharedPrivateCodebook(EmaCodebook):
         together = from_all(torch.cat([z, whose], 1))  # small integers are exact
         kept = together if self._kept is None else torch.cat([self._kept.to(together), together])
         tokens, whose = kept[:, :-1], kept[:, -1].long()
+        if not self._begun[0]:  # from then on every step counts
+            self.shown.copy_(self._tokens(together[:, -1].long()))
         if not self._begun[0] and len(tokens) >= self.start_tokens:
-            self._begin(0, tokens, len(together))
+            self._begin(0, tokens)
         if self._begun[0]:
             wanted = max(self.private, round(self.start_tokens * self.private / self.shared))
             for s in range(self.n_subjects):
@@ -145,31 +152,44 @@ class SharedPrivateCodebook(EmaCodebook):
                     continue
                 likeness = (own @ self.codebook[: self.shared].T).amax(1)
                 strange = likeness.argsort()[: max(len(own) // 2, self.private)]
-                self._begin(1 + s, own[strange], len(together))
+                self._begin(1 + s, own[strange])
             waits = torch.tensor([not begun for begun in self._begun[1:]], device=z.device)
             kept = kept[(whose >= 0) & waits[whose.clamp(0)]]
         self._kept = kept if len(kept) else None
         self._started = all(self._begun)
         from_first(self.codebook)
 
-    def _begin(self, table: int, tokens: torch.Tensor, step: int) -> None:
-        """Put the rows of a table on the k-means of tokens [M, D]; `step` tokens come at a time."""
+    def _begin(self, table: int, tokens: torch.Tensor) -> None:
+        """Put the rows of a table on the k-means of tokens [M, D]."""
         rows = self._rows(table)
         self.codebook[rows] = kmeans(tokens, self.shared if table == 0 else self.private)
-        self.hits[rows] = step / self.codes
+        self.hits[rows] = self._even()[rows]
         self.started[table] = True
         self._begun[table] = True
 
-    def _mean_hits(self) -> torch.Tensor:
-        """Mean hits of each row's table, [K]."""
-        sums = self.hits.new_zeros(1 + self.n_subjects).index_add_(0, self.owner, self.hits)
-        return (sums / torch.bincount(self.owner, minlength=1 + self.n_subjects))[self.owner]
+    @torch.compiler.disable
+    @torch.no_grad()
+    def _learn(self, z: torch.Tensor, index: torch.Tensor, counts: torch.Tensor, subject: torch.Tensor | None) -> None:
+        """As every table, and how many tokens each subject shows."""
+        whose = torch.zeros_like(index) if subject is None else subject
+        self.shown.mul_(self.decay).add_(in_step(self._tokens(whose)), alpha=1 - self.decay)
+        super()._learn(z, index, counts, subject)
+
+    def _tokens(self, whose: torch.Tensor) -> torch.Tensor:
+        """How many of the tokens [M] are each subject's, [S]."""
+        known = torch.where((whose >= 0) & (whose < self.n_subjects), whose, self.n_subjects)
+        return torch.bincount(known, minlength=self.n_subjects + 1)[:-1].to(self.shown.dtype)
+
+    def _even(self) -> torch.Tensor:
+        """Hits of each row a step if tokens were spread evenly over the rows that their subjects have, [K]."""
+        tokens = torch.cat([self.shown.sum()[None], self.shown])  # [1 + S]
+        return tokens[self.owner] / (self.shared + self.private)
 
     def _revive(self, z: torch.Tensor, subject: torch.Tensor | None) -> None:
         """Put dead rows on distinct random tokens of z [M, D], private ones on their subject's; the first process's choice
         holds for all."""
-        tables, mean = 1 + self.n_subjects, self._mean_hits()
-        dead = (self.hits < self.revive_below * mean) & self.started[self.owner]  # [K]
+        tables, even = 1 + self.n_subjects, self._even()
+        dead = (self.hits < self.revive_below * even) & self.started[self.owner]  # [K]
         order = torch.randperm(len(z), device=z.device)
         whose = torch.ones_like(order) if subject is None else 1 + subject[order]
         # the first tokens go to shared rows; nobody else's must be among them, or two rows would be the same
@@ -184,7 +204,7 @@ class SharedPrivateCodebook(EmaCodebook):
         chosen = (first[self.owner] + place).clamp(0, len(z) - 1)
         token = z[order[by_table[chosen]]]  # [K, D]
         self.codebook.copy_(torch.where(dead[:, None], token, self.codebook))
-        self.hits.copy_(torch.where(dead, mean, self.hits))
+        self.hits.copy_(torch.where(dead, even, self.hits))
         from_first(self.codebook)
         from_first(self.hits)
 

@@ -22,5 +22,17 @@ def test_the_example_runs() -> None:
 
 def test_the_tests_it_names_are_there() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:tests|neurodecode)/[\w/]+\.py)`", text):
+    for path in re.findall(r"`((?:tests|neurodecode)/[\w/]+\.py)(?:::\w+)?`", text):
         assert (DOCS.parents[1] / path).is_file(), path
+    named = re.findall(r"^\| (\d+) \|.*`(tests/[\w/]+\.py)::(\w+)` \|$", text, flags=re.MULTILINE)
+    assert [int(number) for number, _, _ in named] == list(range(1, 11))
+    for _, path, test in named:
+        assert f"def {test}(" in (DOCS.parents[1] / path).read_text(encoding="utf-8"), test
+
+
+def test_the_presets_it_names_are_there() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    names = {name for name in re.findall(r"\bduin_\w+\b", text) if not name.endswith("_")}
+    assert len(names) > 6
+    presets = {path.stem for path in (DOCS.parents[1] / "configs").glob("*/duin_*.yaml")}
+    assert names <= presets, names - presets
