@@ -29,7 +29,9 @@ def stages(tmp_path_factory) -> Path:
 
 
 def test_a_test_window_that_only_the_stage_before_the_last_saw_is_refused(tmp_path, stages) -> None:
-    with pytest.raises(LeakageError, match=f"start_from: {stages / 'tokenizer'} was trained on second .* of sub-1_run-2"):
+    with pytest.raises(
+        LeakageError, match=f"start_from: {stages / 'tokenizer'} was trained on second .* of sub-1_run-2"
+    ):
         train("classify", tmp_path / "run", f"start_from={stages / 'masked'}", "labels.split.test_runs=['2']")
 
 
@@ -43,7 +45,9 @@ def test_an_earlier_stage_that_is_gone_is_told_of(tmp_path, stages) -> None:
 
 
 def test_a_table_to_keep_needs_the_run_that_it_is_from() -> None:
-    with pytest.raises(SettingsError, match="the classifier keeps a tokenizer's table as it is, and without start_from"):
+    with pytest.raises(
+        SettingsError, match="the classifier keeps a tokenizer's table as it is, and without start_from"
+    ):
         settings("classify", "start_from=null", "model.quantizer={codes: 16, start_tokens: 64}")
 
 
