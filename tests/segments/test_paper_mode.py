@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -392,6 +394,7 @@ def test_paper_and_released_differ_where_the_article_and_its_code_do() -> None:
     assert (paper.features.layers, code.features.layers) == ((-4, -3, -2, -1), (14, 15, 16, 17, 18))
     assert paper.features.encoder == code.features.encoder == "facebook/wav2vec2-large-xlsr-53"
     assert (paper.segments.split.extent, code.segments.split.extent) == ("stimulus", "recording")
+    assert (paper.segments.split.repeated, code.segments.split.repeated) == ("together", "apart")
     # what is the same in both: model, objective, windows, scaling, seeds; and both keep blocks apart
     assert paper.features.extent == code.features.extent == "block"
     assert (paper.model, paper.objective, paper.training, paper.seed) == (
@@ -403,3 +406,17 @@ def test_paper_and_released_differ_where_the_article_and_its_code_do() -> None:
     assert (paper.segments.window, paper.segments.scaling) == (code.segments.window, code.segments.scaling)
     assert (code.training.batch_size, code.training.epochs, code.training.steps_per_epoch) == (256, 200, 1200)
     assert (code.training.learning_rate, code.training.patience, code.seed) == (3e-4, 10, 2036)
+    # the one signature that the authors quote for MEG-MASC
+    quoted = load_settings(TrainSettings, "released_batch_128", "configs/training")
+    assert quoted.training.batch_size == 128
+    same = {"name": "", "training": code.training}
+    assert quoted.model_copy(update=same) == code.model_copy(update=same)
+
+
+def test_the_page_names_the_tests_of_the_published_numbers() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "contrastive.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)`:? `?(test_\w+)?", page)
+    assert len([test for _, test in named if test]) >= 12
+    for file, test in named:
+        assert not test or f"def {test}(" in (root / file).read_text(encoding="utf-8"), f"{file}: {test}"
