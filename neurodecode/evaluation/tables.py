@@ -77,8 +77,21 @@ def _title(result: dict[str, Any]) -> str:
     context = result.get("context")
     around = "" if not context else f" (with {context['neighbours']:.3g} neighbours within {context['reach']:.3g} s)"
     return (
-        f"{result['name']}: {result['split']['name']} split, {data}, {result['scope']}, {result['n_queries']} windows "
+        f"{result['name']}: {result['split']['name']} split{', LEAKY' if leaky(result['split']) else ''}, {data}, "
+        f"{result['scope']}, {result['n_queries']} windows "
         f"of {result['window_seconds']:.3g} s{around}, {result['n_candidates']} candidates"
+    )
+
+
+def leaky(split: dict[str, Any]) -> str:
+    """What a split by the published rule lets through, in a sentence; nothing when it lets nothing through."""
+    audit = split.get("audit", {})
+    if not audit.get("sentences_shared"):
+        return ""
+    return (
+        f"LEAKY by the published rule (segments.split.repeated: apart): {audit['sentences_shared']} sentences of four words or "
+        f"more stand on two sides; {audit['test_windows_repeated']} of {split['counts']['test']} test windows lie in blocks "
+        "that hold a sentence from training or validation."
     )
 
 
@@ -96,8 +109,10 @@ def _notes(result: dict[str, Any]) -> list[str]:
     folds = f", {len(result['folds'])} folds" if len(result["folds"]) > 1 else ""
     notes.append(
         f"Split by {split['rule']}{folds}, seed {split['seed']}: {counts} windows; "
-        f"stimulus content shared between sides: {split['overlap']}."
+        f"stimulus content shared between sides: {split['overlap']:g} s."
     )
+    if leaking := leaky(split):
+        notes.append(leaking)
     chance = metrics["top10"]["chance"]
     notes.append(f"Every distinct segment is a candidate once: chance of top-10 is {100 * chance:.3g} %.")
     if result["n_candidates"] <= 10:

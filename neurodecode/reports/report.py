@@ -19,7 +19,7 @@ from neurodecode.evaluation.apart import tables_apart
 from neurodecode.evaluation.seeds import FILE as SEEDS
 from neurodecode.evaluation.seeds import seeds_tables
 from neurodecode.evaluation.summary import read_summary
-from neurodecode.evaluation.tables import evaluation_table, word_table
+from neurodecode.evaluation.tables import evaluation_table, leaky, word_table
 from neurodecode.files import read_json, write_text
 from neurodecode.reports import codebook, figures
 from neurodecode.reports.baselines import baselines_content
@@ -132,6 +132,7 @@ def _content(run: Path, info: dict[str, Any], result: dict[str, Any] | None) -> 
         "meanings": MEANINGS,
         "published": published_rows(run, result),
         "split": info["split"],
+        "leaky": leaky(info["split"]),
         "curves": _safe(figures.learning_curves(table)) if (table := _metrics(run, info)) else None,
         "topography": _topography(run, info),
         "facts": _facts(info, settings),

@@ -117,8 +117,8 @@ def sides_of_blocks(blocks: Sequence[Block], settings: SplitSettings) -> list[st
     its blocks in the order of their texts, so the outcome depends on nothing but texts.
     """
     own = [assign(block.uid, settings) for block in blocks]
-    if settings.repeated == "error":
-        return own  # the audit refuses what is shared
+    if settings.repeated != "together":
+        return own  # the audit refuses what is shared, or counts it
     group = list(range(len(blocks)))
 
     def root(number: int) -> int:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from neurodecode.config import AnchorSettings, SegmentSettings, SplitSettings
 from neurodecode.errors import LeakageError, NeurodecodeError
-from neurodecode.segments.audit import audit_split
+from neurodecode.segments.audit import audit_split, shared_content, shared_seconds
 from neurodecode.segments.blocks import (
     Block,
     blocks_of_stimulus,
@@ -110,7 +110,7 @@ class WindowIndex:
         return chosen
 
     def summary(self) -> dict[str, Any]:
-        """Counts for `run.json`: windows and distinct segments a side, overlap, drops."""
+        """Counts for `run.json`: windows and distinct segments a side, overlap (s of stimulus on two sides), drops."""
         sides = {s: self.table.iloc[self.rows(s)] for s in ("train", "valid", "test")}
         return {
             "rule": self.settings.split.rule,
@@ -118,7 +118,7 @@ class WindowIndex:
             "counts": {s: len(rows) for s, rows in sides.items()},
             "segments": {s: int(rows["identity"].nunique()) for s, rows in sides.items()},
             "blocks": {s: int(rows["block"].nunique()) for s, rows in sides.items()},
-            "overlap": 0,  # audit_split refuses any other number
+            "overlap": shared_seconds(shared_content(self)),
             "audit": self.audit,
             "dropped": dict(self.counts),
         }

@@ -245,6 +245,7 @@ def _describe(
         # each window is tested once over all folds; the other counts are sums over folds as well
         for what in ("counts", "segments", "blocks"):
             split[what] = {side: sum(s[what][side] for s in summaries.values()) for side in split[what]}
+        split["overlap"] = sum(s["overlap"] for s in summaries.values())
         split["per_fold"] = summaries
     sizes: dict[str, Any] = {
         "n_chans": source.layouts.n_chans,

@@ -21,6 +21,7 @@ from neurodecode.config import (
 )
 from neurodecode.errors import SettingsError
 from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.evaluation.tables import evaluation_table
 from neurodecode.files import read_json, write_json
 from neurodecode.recordings.sources import expand_source
 from neurodecode.reports import figures
@@ -146,6 +147,24 @@ def test_a_published_figure_that_a_run_repeats_has_the_measured_one_beside_it(ru
     assert "measured here" in text
     assert rows[1]["measured"] in text
     assert f"{result['n_candidates']:,} candidates" in text
+
+
+def test_a_split_that_leaks_by_the_published_rule_is_marked_on_page_and_table(run: Path, tmp_path: Path) -> None:
+    clean = Page(write_report(run).read_text(encoding="utf-8")).text
+    assert "LEAKY" not in clean
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    for path in (copy / "run.json", copy / "evaluation" / "test.json"):
+        content = read_json(path)
+        content["split"]["audit"] |= {"sentences_shared": 12, "test_windows_repeated": 34}
+        write_json(path, content)
+    title, _, _, notes = evaluation_table(read_json(copy / "evaluation" / "test.json"))
+    assert "test split, LEAKY, SIMULATED data" in title
+    said = "12 sentences of four words or more stand on two sides; 34 of "
+    assert [said in note for note in notes].count(True) == 1
+    text = Page(write_report(copy).read_text(encoding="utf-8")).text
+    assert text.count(said) == 2  # below the table, and where the split is told
+    assert "Stimulus content shared between sides: 0 s" in " ".join(text.split())
 
 
 def test_a_run_that_is_not_evaluated_says_what_to_do(run: Path, tmp_path: Path) -> None:
