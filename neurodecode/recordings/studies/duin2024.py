@@ -6,6 +6,10 @@ of mappings `name`, `data_s` [channels, 3000]; a mapping `ch_names`), and `<SSS>
 marked bad between them, so that neither a window nor a filter reaches from one into the next. A trial is an event of kind
 `word` at the zero of the trial; `trial_onset` (s), `trial` (from 0) and `label_index` (place in LABELS) go with it.
 
+Published pieces of the pretraining layout overlap by half: what repeats the end of the file before it is left out, and the two
+are joined. Pieces are scaled and trials are not: with `part: both` each channel of the pieces is brought to its spread in the
+trials, and pieces made of the trials are left out.
+
 The trials come preprocessed: store them with configs/preprocessing/duin_released.yaml, which filters nothing. A run is one
 pickle, so it is in memory as a whole: 8 bytes a value, 1.5 GB at 104 channels. Pickles are read by recordings/safe_pickle.py.
 """
@@ -13,7 +17,8 @@ pickle, so it is in memory as a whole: 8 bytes a value, 1.5 GB at 104 channels. 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +28,7 @@ from neurodecode.config import CohortCard
 from neurodecode.errors import RecordingError
 from neurodecode.recordings.formats import refuse_pointer
 from neurodecode.recordings.recording import Note, Recording, RecordingSource, events_table
+from neurodecode.recordings.repeats import fingerprints, overlap
 from neurodecode.recordings.revision import revision_of
 from neurodecode.recordings.safe_pickle import read_pickle
 from neurodecode.recordings.sources import natural
@@ -40,12 +46,11 @@ MAPPINGS = ("utils.DotDict", "utils.DotDict.DotDict")  # the class of the mappin
 RATE = 1000.0  # Hz
 TRIAL = 3000  # samples
 GAP = 100  # samples marked bad between trials: 0.1 s, whole samples at every rate that is a multiple of 10 Hz
-ZERO = (
-    0.5  # s into a trial; the comments of the released loader call it zero, the cue to speak is likely but not stated
-)
+ZERO = 0.5  # s into a trial; the released loader's comments call it zero; the cue to speak is likely but not stated
 PIECES = 225  # files of the pretraining layout that make a recording: 30 minutes of 8 s
 SMOOTH = 1e-4  # power a hertz in 30-100 Hz over that in 2-8 Hz; less is no broadband sEEG
-LOOKED_AT = 20  # trials whose spectrum is looked at
+LOOKED_AT = 20  # trials whose spectrum, and pieces whose spread, is looked at
+ALIKE = 3.0  # pieces whose spread is that of the trials up to this factor are in V as they are
 
 # the 61 words (Du-IN, appendix), sorted by code point as the released loader sorts them; it sorts those that it finds, so
 # that an absent word moves its indices, here the list is fixed
@@ -114,7 +119,7 @@ def recordings(card: CohortCard) -> list[RecordingSource]:
                     path=patient / "pretrain" / PRETRAIN / "info",
                     task="pretrain",
                     run=f"{number + 1:03d}",
-                    options=(*own.options, ("first", number * pieces), ("pieces", pieces)),
+                    options=(*own.options, ("first", number * pieces), ("pieces", pieces), ("part", part)),
                 )
                 for number in range(count)
             ]
@@ -227,9 +232,7 @@ def _read_trials(
     source: RecordingSource, names: list[str], rows: list[int], zero: float
 ) -> tuple[BaseRaw, list[dict[str, Any]], list[Path], list[Note]]:
     path, file = source.path, _file(source)
-    items = read_pickle(path, MAPPINGS)
-    if not isinstance(items, list) or not items:
-        raise RecordingError(f"{path}: holds no list of trials; it is no data of this layout, get it again")
+    items = _items(path)
     labels, lengths = [], []
     for number, item in enumerate(items):
         label, values = _trial(path, number, item, len(names))
@@ -280,6 +283,13 @@ def _read_trials(
     return raw, events, [path], notes + _smoothness(signal, starts, lengths, file)
 
 
+def _items(path: Path) -> list[Any]:
+    items = read_pickle(path, MAPPINGS)
+    if not isinstance(items, list) or not items:
+        raise RecordingError(f"{path}: holds no list of trials; it is no data of this layout, get it again")
+    return items
+
+
 def _trial(path: Path, number: int, item: Any, channels: int) -> tuple[str, np.ndarray]:
     """Label and values of a trial, checked."""
     if not isinstance(item, dict) or not {"name", "data_s"} <= set(item):
@@ -304,37 +314,147 @@ def _trial(path: Path, number: int, item: Any, channels: int) -> tuple[str, np.n
     return label, values
 
 
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """What the pretraining layout is held against: a patient's released trials, on the channels that both have.
+
+    Attributes
+    ----------
+    names
+        Of these channels.
+    spread
+        SD of each, V: the median over all trials.
+    seen
+        Run -> fingerprints of its trials.
+    """
+
+    names: list[str]
+    spread: np.ndarray
+    seen: dict[str, np.ndarray]
+
+
+def _trials_of(folder: Path, names: list[str]) -> _Trials | None:
+    """The trials of the patient whose pretraining layout is `folder`; None if there are none."""
+    runs = _runs(folder.parents[1])
+    return (
+        _read_all_trials(tuple(runs), tuple(names), tuple(path.stat().st_mtime_ns for _, path in runs))
+        if runs
+        else None
+    )
+
+
+@lru_cache(maxsize=1)
+def _read_all_trials(runs: tuple[tuple[str, Path], ...], names: tuple[str, ...], _: tuple[int, ...]) -> _Trials:
+    """One run after the other is in memory; the last argument is there for the cache alone."""
+    own = {run: _channel_names(path.with_name("info")) for run, path in runs}
+    shared = [name for name in names if all(name in found for found in own.values())]
+    if not shared:
+        raise RecordingError(
+            f"{runs[0][1].parents[3]}: the pretraining layout and the released trials share no channel; they are of two "
+            "patients or two montages"
+        )
+    seen, spreads = {}, []
+    for run, path in runs:
+        rows = [own[run].index(name) for name in shared]
+        trials = [_trial(path, n, item, len(own[run]))[1][rows] for n, item in enumerate(_items(path))]
+        spreads += [trial.std(axis=1) for trial in trials]
+        seen[run] = np.unique(np.concatenate([fingerprints(trial, shared) for trial in trials]))
+    return _Trials(shared, np.median(spreads, axis=0), seen)
+
+
 def _read_pieces(
     source: RecordingSource, names: list[str], rows: list[int]
 ) -> tuple[BaseRaw, list[dict[str, Any]], list[Path], list[Note]]:
-    options = dict(source.options)
-    folder = source.path.parent
-    first = int(str(options.get("first", 0)))
-    files = _pieces(folder)[first : first + int(str(options.get("pieces", PIECES)))]
+    options, file = dict(source.options), _file(source)
+    folder, first = source.path.parent, int(str(options.get("first", 0)))
+    everything = _pieces(folder)
+    files = everything[first : first + int(str(options.get("pieces", PIECES)))]
     if not files:
         raise RecordingError(f"{folder}: no file from number {first} on, there were more before; list the source again")
-    pieces = [_piece(file, len(names)) for file in files]
-    lengths = [piece.shape[2] for piece in pieces]
-    starts = np.cumsum([0, *(length + GAP for length in lengths[:-1])])
+    trials, both = _trials_of(folder, names), options.get("part") == "both"
+    held = _hold_trials(files, names, trials) if trials else {}
+    taken: list[tuple[int, int, np.ndarray]] = []  # number of a file, its samples that are known, all of them
+    joined, repeated = [], 0
+    before = _piece(everything[first - 1], len(names))[0] if first else np.empty((len(names), 0))
+    for number, path in enumerate(files):
+        piece = _piece(path, len(names))[0]
+        known = overlap(before, piece)
+        repeated += bool(known)
+        if known < piece.shape[1] and not (both and path in held):
+            joined.append(bool(taken) and bool(known) and taken[-1][0] == number - 1)
+            taken.append((number, known, piece))
+        before = piece
+    if not taken:
+        raise RecordingError(
+            f"{folder}: all {len(files)} files from {files[0].name} to {files[-1].name} repeat released trials or files before "
+            "them; set options.part to words: pretraining takes the trials as well"
+        )
+    lengths = [piece.shape[1] - known for _, known, piece in taken]
+    gaps = [0 if follows else GAP for follows in joined]
+    starts = np.cumsum([0, *(length + gap for length, gap in zip(lengths[:-1], gaps[1:]))])
+    factors, said = _same_spread(everything, names, trials, file) if both and trials else (np.ones(len(names)), [])
     signal = np.zeros((len(rows), int(starts[-1]) + lengths[-1]))
-    for piece, start, length in zip(pieces, starts, lengths):
-        signal[:, start : start + length] = piece[0][rows]
+    for (_, known, piece), start, length in zip(taken, starts, lengths):
+        signal[:, start : start + length] = piece[rows, known:] * factors[rows, None]
     events = [
         {
             "onset": start / RATE,
             "duration": length / RATE,
             "kind": "piece",
-            "label": file.relative_to(folder).as_posix(),
+            "label": files[number].relative_to(folder).as_posix(),
             "piece": float(first + number),
         }
-        for number, (file, start, length) in enumerate(zip(files, starts, lengths))
+        for (number, _, _), start, length in zip(taken, starts, lengths)
     ]
     notes = [
-        Note(_file(source), f"{len(files)} pieces; published ones overlap by half", "split them by whole recordings"),
-        Note(_file(source), "a second plane of pair sums", "not read"),
-        Note(_file(source), "no unit stated; the released scripts expect scaled values here", "read as V"),
+        Note(
+            file,
+            f"{repeated} of {len(files)} pieces begin with the end of the piece before",
+            "what is repeated is left out, pieces that follow each other are joined",
+        ),
+        Note(file, "a second plane of pair sums", "not read"),
+        *(said or [Note(file, "no unit stated; the released scripts expect scaled values here", "read as V")]),
     ]
+    if held:
+        which = ", ".join(f"run {run}" for run in sorted(set(held.values()), key=int))
+        done = "left out: the trials are there themselves" if both else f"taken: do not test on {which} what saw them"
+        notes.append(
+            Note(
+                file, f"{len(held)} of {len(files)} pieces hold stretches of released trials ({which})", done, "warning"
+            )
+        )
     return _raw(signal, [names[row] for row in rows], starts, lengths), events, files, notes
+
+
+def _hold_trials(files: list[Path], names: list[str], trials: _Trials) -> dict[Path, str]:
+    """File -> run, of the pieces that share two fingerprints or more with trials of a run."""
+    found = {}
+    for file in files:
+        piece = _piece(file, len(names))[0][[names.index(name) for name in trials.names]]
+        own = fingerprints(piece, trials.names)
+        shared = {run: int(np.isin(own, theirs).sum()) for run, theirs in trials.seen.items()}
+        most = max(shared, key=lambda run: shared[run])
+        if shared[most] >= 2:
+            found[file] = most
+    return found
+
+
+def _same_spread(files: list[Path], names: list[str], trials: _Trials, file: str) -> tuple[np.ndarray, list[Note]]:
+    """Factors of channels that give pieces the spread of the trials, since both share one scale later; 1 if they are alike."""
+    looked = np.unique(np.linspace(0, len(files) - 1, LOOKED_AT).round().astype(int))
+    own = np.median([_piece(files[k], len(names))[0].astype(float).std(axis=1) for k in looked], axis=0)
+    wanted = np.full(len(names), np.nan)
+    wanted[[names.index(name) for name in trials.names]] = trials.spread
+    ratios = np.divide(wanted, own, where=(own > 0) & (wanted > 0), out=np.full(len(names), np.nan))
+    known = np.isfinite(ratios)
+    if not known.any():
+        return np.ones(len(names)), []
+    typical = float(np.median(ratios[known]))
+    text = f"median SD of channels {np.median(own[known]):.2g} in pieces, {np.median(wanted[known]):.2g} V in trials"
+    if 1 / ALIKE <= typical <= ALIKE:
+        return np.ones(len(names)), [Note(file, text, "alike: read as V")]
+    done = f"each channel of the pieces brought to its spread in the trials, times {typical:.2g} in the median"
+    return np.where(known, ratios, typical), [Note(file, text, done, "warning")]
 
 
 def _piece(path: Path, channels: int) -> np.ndarray:
@@ -359,7 +479,8 @@ def _raw(signal: np.ndarray, names: list[str], starts: np.ndarray, lengths: list
 
     raw = mne.io.RawArray(signal, mne.create_info(names, RATE, "seeg"), verbose="error")
     ends = starts[:-1] + np.array(lengths[:-1], int)
-    raw.set_annotations(mne.Annotations(ends / RATE, (starts[1:] - ends) / RATE, "BAD_ACQ_SKIP"))
+    apart = starts[1:] > ends
+    raw.set_annotations(mne.Annotations(ends[apart] / RATE, (starts[1:] - ends)[apart] / RATE, "BAD_ACQ_SKIP"))
     return raw
 
 

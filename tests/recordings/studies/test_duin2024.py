@@ -21,6 +21,7 @@ from neurodecode.recordings.studies.duin2024 import CHOSEN, LABELS, RUNS
 from neurodecode.segments.labels import build_labels
 from neurodecode.store.build import preprocess
 from neurodecode.store.store import Store
+from neurodecode.training.codebook_data import unlabelled
 from tests.recordings.studies import duin2024_tree as tree
 from tests.recordings.studies.parts import card_of
 
@@ -262,6 +263,115 @@ def test_files_that_are_no_pieces_are_refused(tmp_path: Path) -> None:
             expand_source(card(root, part="pretrain"))[0].open()
 
 
+SPREADS = np.array([1, 2, 3, 4, 5, 6, 7])[:, None] * 1e-5  # V, of the channels of trials
+
+
+def noise_tree(folder: Path, runs: tuple[int, ...] = (2, 3)) -> tuple[Path, Path, list[np.ndarray]]:
+    """A patient whose trials are noise: the tree, an emptied folder of pieces, and all trials in order."""
+    generator, made = np.random.default_rng(0), []
+    root = tree.build(folder, patients=("001",), runs=runs)
+    for run in runs:
+        own = [SPREADS * generator.standard_normal((7, 3000)) for _ in range(8)]
+        tree.dump(tree.run_folder(root, "001", run) / "data", [{"name": "我", "data_s": trial} for trial in own])
+        made += own
+    pieces = root / tree.STUDY / "001" / "pretrain" / "dataset.default.1000hz"
+    for path in pieces.rglob("*.npy"):
+        path.unlink()
+    return root, pieces, made
+
+
+def write_pieces(folder: Path, signals: list[np.ndarray], first: int = 0) -> None:
+    for number, signal in enumerate(signals):
+        np.save(folder / f"{first + number}.npy", np.stack([signal, signal]).astype(np.float32))
+
+
+def scaled(samples: int, seed: int = 7) -> np.ndarray:
+    """Signal as pieces hold it, [7, samples]."""
+    return np.random.default_rng(seed).standard_normal((7, samples)).astype(np.float32)
+
+
+def test_what_two_pieces_share_is_taken_once_and_neighbours_are_joined(tmp_path: Path) -> None:
+    root, folder, _ = noise_tree(tmp_path)
+    long, other = scaled(8000 + 5 * 4000), scaled(8000, 8)
+    write_pieces(folder, [long[:, 4000 * k : 4000 * k + 8000] for k in range(6)] + [other])
+    first, second = (s.open() for s in expand_source(card(root, part="pretrain", pieces=4)))
+    np.testing.assert_array_equal(first.raw.get_data(), long[:, :20_000])
+    assert len(first.raw.annotations) == 0
+    assert first.events["onset"].tolist() == [0, 8, 12, 16]
+    assert first.events["duration"].tolist() == [8, 4, 4, 4]
+    assert "001/pretrain: 3 of 4 pieces begin with the end of the piece before; what is repeated is left out" in said(
+        first
+    )
+    # the second recording begins after what the first one ends with
+    np.testing.assert_array_equal(second.raw.get_data(stop=8000), long[:, 20_000:])
+    assert second.raw.annotations.onset.tolist() == [8.0]
+    np.testing.assert_array_equal(second.raw.get_data(start=8100), other)
+    assert second.events["label"].tolist() == ["4.npy", "5.npy", "6.npy"]
+    assert "2 of 3 pieces begin with" in said(second)
+
+
+def test_no_validation_window_of_overlapping_pieces_holds_a_sample_that_trains(tmp_path: Path) -> None:
+    root, folder, _ = noise_tree(tmp_path / "duin")
+    long = np.arange(8000 + 19 * 4000) + np.zeros((7, 1))  # the value of a sample is its time
+    write_pieces(folder, [long[:, 4000 * k : 4000 * k + 8000] for k in range(20)])
+    settings = load_settings(PreprocessingSettings, "duin_released", "configs/preprocessing")
+    preprocess(expand_source(card(root, part="pretrain", pieces=10)), tmp_path / "store", settings, progress=False)
+    index = unlabelled(Store(tmp_path / "store"), LabelSettings(vocabulary=LABELS), stride=1.0)
+    seen: dict[str, set[int]] = {"train": set(), "valid": set()}
+    for row in index.table.itertuples():
+        signal = index.recordings[row.recording].signal[0, row.start : row.start + index.n_times]
+        seen[row.split] |= set(np.asarray(signal).astype(int).tolist())
+    assert len(seen["valid"]) > 6000
+    assert not seen["train"] & seen["valid"]
+
+
+def test_pieces_beside_trials_get_the_spread_of_their_channels_there(tmp_path: Path) -> None:
+    root, folder, _ = noise_tree(tmp_path)
+    write_pieces(folder, [scaled(8000, seed) for seed in range(3)])
+    words, _, pieces = (s.open() for s in expand_source(card(root, part="both")))
+    read = pieces.raw.get_data(stop=8000)
+    ratios = read / scaled(8000, 0)
+    np.testing.assert_allclose(ratios.std(axis=1), 0, atol=1e-11)  # one factor a channel
+    assert read.std(axis=1) == pytest.approx(SPREADS[:, 0], rel=0.02)
+    assert words.raw.get_data(stop=3000).std(axis=1) == pytest.approx(SPREADS[:, 0], rel=0.05)
+    assert "median SD of channels 1 in pieces, 4e-05 V in trials; each channel of the pieces brought to" in said(pieces)
+    alone = expand_source(card(root, part="pretrain"))[0].open()
+    np.testing.assert_array_equal(alone.raw.get_data(stop=8000), scaled(8000, 0))
+    write_pieces(folder, [2 * SPREADS * scaled(8000, seed) for seed in range(3)])  # in V: nothing is to be done
+    volts = expand_source(card(root, part="both"))[2].open()
+    np.testing.assert_array_equal(volts.raw.get_data(stop=8000), (2 * SPREADS * scaled(8000, 0)).astype(np.float32))
+    assert "alike: read as V" in said(volts)
+
+
+def test_pieces_made_of_trials_are_left_out_beside_them_and_named_without_them(tmp_path: Path) -> None:
+    root, folder, trials = noise_tree(tmp_path)
+    rebuilt = np.concatenate(trials[8:14], axis=1) / SPREADS  # of run 3, scaled as pieces are
+    fresh = scaled(16_000)
+    write_pieces(folder, [fresh[:, :8000], rebuilt[:, 500:8500], fresh[:, 8000:]])
+    both = expand_source(card(root, part="both"))[2].open()
+    assert both.events["label"].tolist() == ["0.npy", "2.npy"]
+    text = "001/pretrain: 1 of 3 pieces hold stretches of released trials (run 3)"
+    assert f"{text}; left out: the trials are there themselves" in said(both)
+    alone = expand_source(card(root, part="pretrain"))[0].open()
+    assert alone.events["label"].tolist() == ["0.npy", "1.npy", "2.npy"]
+    assert f"{text}; taken: do not test on run 3 what saw them" in said(alone)
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    write_pieces(folder, [rebuilt[:, :8000], rebuilt[:, 8000:16_000]])
+    with pytest.raises(
+        RecordingError, match=r"all 2 files from 0.npy to 1.npy repeat released trials .*; set options.part"
+    ):
+        expand_source(card(root, part="both"))[2].open()
+
+
+def test_trials_of_other_channels_say_nothing_about_pieces(tmp_path: Path) -> None:
+    root, folder, _ = noise_tree(tmp_path)
+    write_pieces(folder, [scaled(8000)])
+    tree.dump(folder / "info", {"ch_names": [f"X{k}" for k in range(1, 8)]})
+    with pytest.raises(RecordingError, match="001: the pretraining layout and the released trials share no channel"):
+        expand_source(card(root, part="both"))[2].open()
+
+
 @pytest.fixture(scope="module")
 def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("store")
@@ -311,5 +421,5 @@ def test_the_whole_chain_gives_each_trial_with_the_number_of_its_word(tmp_path: 
     assert sorted(seen) == sorted([(run, trial) for run in (1, 2, 3) for trial in range(20)] * 2)
     # a sample more than a trial, and no window is left
     longer = labels.model_copy(update={"window": labels.window.model_copy(update={"tmax": 2.501})})
-    with pytest.raises(NeurodecodeError, match="'window overlaps a bad span': 114"):
+    with pytest.raises(NeurodecodeError, match="114 x window overlaps a bad span"):
         build_labels(Store(tmp_path / "store"), longer)
