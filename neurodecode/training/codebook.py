@@ -11,6 +11,7 @@ again, a run goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -141,6 +142,7 @@ def fit_codebook(
         )
         last = {name: table.rows[-1][name] for name in names if name in table.rows[-1]}
         _warn_about_usage(settings, folder, last)
+        _warn_about_nothing(folder, min(table.rows, key=lambda row: row["valid_loss"]))
         write_json(folder / "finished.json", finished | last)
     assert info is not None
     if settings.task == "classify":
@@ -225,6 +227,19 @@ def _check_start(settings: CodebookTrainSettings, index: LabelIndex) -> None:
             f"model.quantizer.start_tokens: k-means waits for {wanted} tokens, an epoch has {tokens}; lower codes and "
             "start_tokens, or train on more windows"
         )
+    before = quantizer.start_after % steps
+    if (
+        quantizer.start_after and tokens * (steps - before) < wanted * steps
+    ):  # tokens that wait are not part of a checkpoint
+        raise SettingsError(
+            f"model.quantizer.start_after: k-means would wait for {wanted} tokens from step {before + 1} of an epoch of "
+            f"{steps} steps, beyond its end; set start_after={quantizer.start_after - before}"
+        )
+    if quantizer.start_after >= steps * training.epochs:
+        raise SettingsError(
+            f"model.quantizer.start_after: {quantizer.start_after} steps, but the whole training has "
+            f"{steps * training.epochs}: the table would never start; lower it"
+        )
 
 
 def _warn_about_usage(settings: CodebookTrainSettings, folder: Path, last: dict[str, float]) -> None:
@@ -242,6 +257,28 @@ def _warn_about_usage(settings: CodebookTrainSettings, folder: Path, last: dict[
                 f"{settings.least_usage:.0%}); use fewer codes there, or more data",
                 stacklevel=3,
             )
+
+
+def _warn_about_nothing(folder: Path, row: dict[str, float]) -> None:
+    """Tell if a constant answer was as good in the epoch that is kept: what starts from such a stage may end below scratch."""
+    constant = min(row.get("valid_zero", math.inf), row.get("valid_mean", math.inf))
+    error = row.get("valid_reconstruction", row["valid_loss"])
+    what = "reconstruction" if "valid_reconstruction" in row else "prediction of hidden patches"
+    found = (
+        [f"the {what} (error {error:.3f}) is no better than a constant ({constant:.3f})"] if error >= constant else []
+    )
+    for mine, other, what in (
+        ("valid_accuracy", "valid_majority", "codes are named no better than by their most frequent one"),
+        ("valid_cosine", "valid_mean_embedding", "embeddings are predicted no better than by their mean"),
+    ):
+        if mine in row and other in row and row[mine] <= row[other]:
+            found.append(f"hidden {what} ({row[mine]:.3f}, {row[other]:.3f})")
+    if found:
+        warnings.warn(
+            f"{folder}: {found[0]}, so this stage has learnt nothing, and what starts from it may be worse than from scratch; "
+            "train longer, on fewer channels, or let the tokenizer's table start later (model.quantizer.start_after)",
+            stacklevel=3,
+        )
 
 
 def _describe(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import warnings
 from pathlib import Path
 
 import lightning as L
@@ -198,6 +200,53 @@ def test_a_table_that_would_not_start_is_refused_and_one_that_collapses_is_calle
     with pytest.warns(UserWarning, match="the table has collapsed"):
         train("tokenizer", tmp_path / "two", "training.epochs=1", "least_usage=1", "model.quantizer.revive_below=0",
               "model.quantizer.codes=128", "model.quantizer.start_tokens=128")  # fmt: skip
+
+
+def test_a_table_that_starts_late_starts_within_an_epoch_of_the_training_or_is_refused(tmp_path) -> None:
+    # an epoch has 4 steps of 16 windows of 3 tokens, and k-means waits for 64 tokens
+    with pytest.raises(SettingsError, match="from step 4 of an epoch of 4 steps, beyond its end; set start_after=4"):
+        train("tokenizer", tmp_path / "one", "model.quantizer.start_after=7")
+    with pytest.raises(SettingsError, match="8 steps, but the whole training has 8"):
+        train("tokenizer", tmp_path / "two", "model.quantizer.start_after=8", "training.epochs=2")
+    run = train("tokenizer", tmp_path / "three", "model.quantizer.start_after=4", "training.epochs=2")
+    table = "model.bottleneck.quantizer."
+    assert [int(state(run)[table + name]) for name in ("passed", "started")] == [4, 1]
+
+
+def test_a_stage_that_a_constant_answers_as_well_is_called_so_and_one_that_learns_is_not(
+    tmp_path, tokenizer, masked
+) -> None:
+    with pytest.warns(UserWarning, match=r"the reconstruction \(error .* no better than a constant"):
+        start = train("tokenizer", tmp_path / "still", "training.epochs=1", "training.learning_rate=1e-9",
+                      "training.final_rate=1e-9")  # fmt: skip
+    with pytest.warns(UserWarning, match="hidden codes are named no better than by their most frequent one"):
+        train("masked", tmp_path / "masked", f"start_from={start}", "training.epochs=1", "training.learning_rate=1e-9",
+              "training.final_rate=1e-9")  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for run in (tokenizer, masked):
+            table = [{k: float(v) for k, v in row.items()} for row in rows(run)]
+            codebook._warn_about_nothing(run, min(table, key=lambda row: row["valid_loss"]))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"valid_loss": 1.0, "valid_zero": 1.1, "valid_mean": 0.9}, "prediction of hidden patches .error 1.000. is no"),
+        ({"valid_loss": 0.8, "valid_zero": 1.1, "valid_mean": 0.9}, ""),
+        ({"valid_loss": 1.5, "valid_reconstruction": 0.9, "valid_zero": 0.9, "valid_mean": 1.0}, "reconstruction .error"),
+        ({"valid_loss": 1.5, "valid_reconstruction": 0.8, "valid_zero": 0.9, "valid_mean": 1.0}, ""),
+        ({"valid_loss": 0.5, "valid_cosine": 0.5, "valid_mean_embedding": 0.6}, "no better than by their mean"),
+        ({"valid_loss": 0.5, "valid_cosine": 0.7, "valid_mean_embedding": 0.6}, ""),
+        ({"valid_loss": 0.5, "valid_accuracy": 0.1}, ""),  # a classifier's has no majority beside it
+    ],
+)  # fmt: skip
+def test_each_stage_is_compared_with_the_better_of_its_constant_answers(tmp_path, row, message) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        codebook._warn_about_nothing(tmp_path, row)
+    assert len(caught) == bool(message)
+    assert not message or re.search(message, str(caught[0].message))
 
 
 def test_labels_that_training_lacks_do_not_matter_before_the_last_stage(tmp_path) -> None:
