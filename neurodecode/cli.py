@@ -452,6 +452,13 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that is a file or may not be written
+        if "--debug" in arguments:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        said = error.strerror or " ".join(str(error).split())
+        typer.echo(f"error: {where}{said}; what is finished is kept, the same command goes on", err=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         sys.exit(130)

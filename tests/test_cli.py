@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from neurodecode import files
 from neurodecode.cli import main
 
 
@@ -57,6 +60,28 @@ def test_bad_input_is_one_line_and_exit_code_two(
     assert message in error
     assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_and_a_file_in_place_of_a_folder_are_one_line_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine", encoding="utf-8")
+    assert run_main("run", "demo", "--out", str(taken)) == 2
+    said = f"error: {taken}: File exists; what is finished is kept, the same command goes on\n"
+    assert capsys.readouterr().err == said
+    assert taken.read_text(encoding="utf-8") == "mine"
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert run_main("simulate", "tiny", "--out", str(tmp_path / "out")) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.splitlines()[-1].startswith("error: No space left on device; what is finished is kept")
+    assert list(tmp_path.rglob(f"*{files.PART}")) == []
+    with pytest.raises(OSError, match="No space left"):
+        main(["--debug", "simulate", "tiny", "--out", str(tmp_path / "out")])
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
