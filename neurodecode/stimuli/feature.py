@@ -19,11 +19,14 @@ class Feature:
         Frames a second; never rounded.
     t0
         Time of the centre of frame 0, s from the start of the stimulus. Frame k is centred at `t0 + k / rate`.
+    silent
+        Seconds at which pieces begin that hold no sound at all; their frames have one value that stands for silence.
     """
 
     values: np.ndarray
     rate: float
     t0: float
+    silent: tuple[float, ...] = ()
 
     @property
     def times(self) -> np.ndarray:

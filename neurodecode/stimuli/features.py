@@ -11,7 +11,10 @@ one, holds the encoder that made it; so a killed run goes on where it stopped, a
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,17 +134,30 @@ def compute_features(
         encoder = load_encoder(settings)
         done = {n: e for n, e in done.items() if e.get("maker") == encoder.maker}  # never two encoders in one folder
         waiting = [s for s in store.stimuli.values() if s in waiting or s.name not in done]
+    silent: dict[str, tuple[float, ...]] = {}
     for stimulus in watched(waiting, f"features {settings.kind}", progress):
         feature = compute_feature(stimulus, settings, encoder, (borders or {}).get(stimulus.name, ()))
         done[stimulus.name] = _write(folder, stimulus, feature) | ({"maker": encoder.maker} if encoder else {})
+        silent |= {stimulus.name: feature.silent} if feature.silent else {}
         _refuse_other_dimension(done, stimulus)
         write_json(folder / INDEX, _index(settings, done))
     if encoder is not None:
         del encoder
         release()
+    if silent:
+        _warn_of_silence(silent, settings)
     if not waiting and set(done) != set(_read_index(folder, missing_ok=True)):
         write_json(folder / INDEX, _index(settings, done))  # a stimulus has left the store
     return FeatureStore(folder)
+
+
+def _warn_of_silence(silent: dict[str, tuple[float, ...]], settings: FeatureSettings) -> None:
+    name, at = next((name, at[0]) for name, at in sorted(silent.items()))
+    warnings.warn(
+        f"features {settings.kind}: {sum(map(len, silent.values()))} blocks of {len(silent)} stimuli hold no sound at all "
+        f"(first: {name}, second {at:.2f} on); all their frames are {silence_of(settings):g}, as silence is",
+        stacklevel=3,
+    )
 
 
 def compute_feature(
@@ -180,8 +196,14 @@ def compute_feature(
             return log_mel(audio, settings, name) if encoder is None else encode(audio, encoder, settings, name)
 
         cut_at = borders if settings.extent == "block" else ()
-        feature = describe_pieces(read_audio(stimulus.path, rate), rate, step, cut_at, describe, name)
-    return Feature(feature.values.astype(settings.dtype, copy=False), feature.rate, feature.t0)
+        samples = read_audio(stimulus.path, rate)
+        feature = describe_pieces(samples, rate, step, cut_at, describe, name, silence_of(settings))
+    return replace(feature, values=feature.values.astype(settings.dtype, copy=False))
+
+
+def silence_of(settings: FeatureSettings) -> float:
+    """Value of a frame in which there is no sound: the floor of log-mel, 0 of hidden states (section 4.8)."""
+    return math.log10(settings.log_floor) if settings.kind == "mel" else 0.0
 
 
 def feature_key(settings: FeatureSettings, borders: Mapping[str, Sequence[float]] | None = None) -> str:

@@ -7,6 +7,8 @@ Audio is cut as published (Défossez et al. 2023, specification section 3.4): at
 be left on either side. Frames that no piece has, since a network needs some samples on both sides of a frame, are those of
 their piece's first or last frame. The frame before a border belongs to the piece after it, for a window of that block may
 be interpolated from it; the windows of the block before end earlier, by the time that the brain lags (`LEAD`).
+
+A piece of digital silence cannot be standardised. In a stimulus that sounds elsewhere it gets a value that stands for silence.
 """
 
 from __future__ import annotations
@@ -41,7 +43,13 @@ def needed_lag(rate: float) -> float:
 
 
 def describe_pieces(
-    audio: np.ndarray, sample_rate: float, step: int, borders: Sequence[float], describe: Describe, name: str
+    audio: np.ndarray,
+    sample_rate: float,
+    step: int,
+    borders: Sequence[float],
+    describe: Describe,
+    name: str,
+    silence: float = 0.0,
 ) -> Feature:
     """Describe each piece alone, and line the frames up.
 
@@ -59,6 +67,8 @@ def describe_pieces(
         Piece and its name -> Feature whose rate is `sample_rate / step`.
     name
         Of the stimulus, for messages.
+    silence
+        Value of all frames of a piece whose samples are all alike, unless the whole stimulus is.
 
     Returns
     -------
@@ -67,13 +77,22 @@ def describe_pieces(
     """
     edges = [0.0, *cuts(borders, len(audio) / sample_rate), math.inf]
     parts: list[np.ndarray] = []
+    silent: list[float] = []
+    sounding = not is_silent(audio)
     whole: Feature | None = None
     done = 0  # frames so far
     for number, (begin, end) in enumerate(itertools.pairwise(edges)):
         first = math.ceil(begin * sample_rate / step - 1e-9)  # frame of the grid at which the piece begins
         last = len(audio) if math.isinf(end) else math.floor(end * sample_rate + 1e-6)
         title = name if len(edges) == 2 else f"{name}, second {begin:.2f} on"
-        piece = describe(audio[first * step : last], title)
+        samples = audio[first * step : last]
+        if sounding and is_silent(samples):
+            silent.append(begin)
+            # any sound of this length has as many frames as the silence
+            frames = describe(np.linspace(-1, 1, len(samples), dtype=samples.dtype), title)
+            piece = Feature(np.full_like(frames.values, silence), frames.rate, frames.t0)
+        else:
+            piece = describe(samples, title)
         whole = piece if whole is None else whole
         assert piece.rate == whole.rate == sample_rate / step
         if number == len(edges) - 2:
@@ -84,4 +103,9 @@ def describe_pieces(
         parts.append(piece.values[np.clip(wanted, 0, len(piece.values) - 1)])
         done = stop
     assert whole is not None
-    return Feature(np.concatenate(parts), whole.rate, whole.t0)
+    return Feature(np.concatenate(parts), whole.rate, whole.t0, tuple(silent))
+
+
+def is_silent(audio: np.ndarray) -> bool:
+    """Whether all samples are alike."""
+    return not len(audio) or bool(audio.min() == audio.max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,55 @@ def test_what_cannot_be_cut_is_refused_in_one_line(tmp_path: Path) -> None:
             SettingsError, match=f"extent block is for mel and encoder; {kind} must have extent stimulus"
         ):
             validate(FeatureSettings, {"kind": kind, "extent": "block"}, "test")
-    silent = np.concatenate([np.random.default_rng(0).standard_normal(32_000), np.zeros(32_000)]).astype(np.float32)
-    with pytest.raises(StimulusError, match=r"stimulus x, second 2.00 on: the audio is silent"):
-        describe_pieces(silent, 16_000, 128, [2.0], lambda a, n: log_mel(a, MEL, n), "stimulus x")
+    for whole in (np.zeros(64_000, np.float32), np.full(64_000, 0.25, np.float32)):
+        for borders in ([], [2.0]):
+            with pytest.raises(StimulusError, match=r"stimulus x.*: the audio is silent from start to end"):
+                describe_pieces(whole, 16_000, 128, borders, lambda a, n: log_mel(a, MEL, n), "stimulus x")
+
+
+@pytest.mark.parametrize("quiet", [(0.0, 0.3), (2.0, 2.3), (4.7, 5.0)])
+def test_a_silent_piece_of_a_sounding_stimulus_is_the_floor_and_all_other_frames_are_as_they_were(quiet) -> None:
+    audio = np.random.default_rng(0).standard_normal(16_000 * 5).astype(np.float32)
+    borders = [t for t in quiet if 0 < t < 5]
+
+    def made(samples: np.ndarray) -> Feature:
+        return describe_pieces(samples, 16_000, 128, borders, lambda a, n: log_mel(a, MEL, n), "x", -5.0)
+
+    sounding = made(audio)
+    assert sounding.silent == ()
+    begin, end = (round(t * 16_000) for t in quiet)
+    for level in (0.0, 0.1):  # a constant is no sound either
+        audio[begin:end] = level
+        feature = made(audio)
+        assert feature.silent == (quiet[0],)
+        assert len(feature.values) == len(sounding.values) == 626
+        silent = (feature.values == np.float32(-5)).all(1)
+        # as at any border, the frames just before it are those of the piece after it
+        inside = (feature.times >= quiet[0] - 0.02) & (feature.times <= quiet[1])
+        assert silent[(feature.times >= quiet[0]) & (feature.times < quiet[1] - 0.02)].all()
+        assert not silent[~inside].any()
+        np.testing.assert_array_equal(feature.values[~silent], sounding.values[~silent])
+        assert 0.26 * 125 < silent.sum() < 0.33 * 125
+
+
+@pytest.mark.parametrize(("kind", "floor"), [("mel", -5.0), ("encoder", 0.0)])
+def test_a_silent_block_does_not_stop_the_features_and_is_told_once(kind: str, floor: float, tmp_path: Path) -> None:
+    index = index_of_story()
+    chosen = MEL if kind == "mel" else settings(save(tmp_path / "model", "wav2vec2"), extent="block")
+    store = story(tmp_path / "s")
+    audio, _ = soundfile.read(tmp_path / "s" / "story.wav", dtype="float32")
+    for block in (2, 5):
+        audio[block * 7 * RATE : (block + 1) * 7 * RATE] = 0
+    soundfile.write(tmp_path / "s" / "story.wav", audio, RATE, subtype="FLOAT")
+    told = rf"features {kind}: 2 blocks of 1 stimuli hold no sound at all \(first: story, second 14.00 on\); .* are {floor:g},"
+    with pytest.warns(UserWarning, match=told) as warned:
+        features = compute_features(store, chosen, False, index.borders)
+    assert len(warned) == 1
+    feature = features.get("story")
+    inner = ((feature.times > 14.0) & (feature.times < 20.9)) | ((feature.times > 35.0) & (feature.times < 41.9))
+    assert (feature.values[inner] == floor).all()
+    others = (feature.times < 13.9) | ((feature.times > 21.0) & (feature.times < 34.9)) | (feature.times > 42.0)
+    assert not (feature.values[others] == floor).all(1).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compute_features(store, chosen, False, index.borders)  # nothing is computed again, and nothing is said
