@@ -232,7 +232,7 @@ def find_regions(
             f"{f'the space {space}' if space else 'a space that nothing states'}; give regions.transform, or set "
             "regions.space to mni if they are, or regions to null"
         )
-    atlas = read_atlas(Path(settings.atlas), settings.labels)
+    atlas = read_atlas(Path(settings.atlas or ""), settings.labels or "")
     found = zip(places, regions_of(points, atlas, settings.distance))
     return {name: region for name, region in found if region}
 

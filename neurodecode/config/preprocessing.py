@@ -13,11 +13,13 @@ from neurodecode.files import sha256_of_file
 
 
 class RegionSettings(Settings):
-    """Regions of the contacts that no table gives a region, from an atlas; positions must be in MNI space."""
+    """Regions of the contacts that the recording's own tables give none: from a table of names, then from an atlas."""
 
-    atlas: str
-    """Path of a label volume in MNI space (NIfTI or MGZ: a volume of whole numbers)."""
-    labels: str
+    table: str | None = None
+    """Path of a TSV with the columns subject, name (of the channel, as recorded) and region; no position is needed."""
+    atlas: str | None = None
+    """Path of a label volume in MNI space (NIfTI or MGZ: a volume of whole numbers). Positions must be in that space."""
+    labels: str | None = None
     """Path of the names of its numbers: TSV with `index` and `name`, or text with number and name a line; or the word
     freesurfer for FreeSurfer's own numbers."""
     distance: float = Field(0.003, ge=0)
@@ -27,10 +29,20 @@ class RegionSettings(Settings):
     transform: str | None = None
     """Path of a text file of 4 x 4 numbers that takes mm of the subject to mm of MNI; `{subject}` stands for the name."""
 
+    @model_validator(mode="after")
+    def _something_to_look_in(self) -> RegionSettings:
+        if self.table is None and self.atlas is None:
+            raise ValueError("regions names neither a table nor an atlas: give one, or set regions to null")
+        if self.atlas is not None and self.labels is None:
+            raise ValueError("regions.atlas is a volume of numbers: give regions.labels, the names of these")
+        if self.atlas is None and self.labels is not None:
+            raise ValueError("regions.labels names the numbers of an atlas: give regions.atlas, or set labels to null")
+        return self
+
     def content(self) -> dict[str, str]:
         """File -> SHA-256 of the files that are there, for the identity of what is made with them."""
         transforms = glob.glob(self.transform.replace("{subject}", "*")) if self.transform else []
-        files = [Path(file) for file in (self.atlas, self.labels, *sorted(transforms))]
+        files = [Path(file) for file in (self.table, self.atlas, self.labels, *sorted(transforms)) if file]
         return {str(file): sha256_of_file(file) for file in files if file.is_file()}
 
 
@@ -69,7 +81,7 @@ class PreprocessingSettings(Settings):
     """Band in Hz, for example [70, 150] (high gamma), whose envelope is stored in place of the signal, same unit: mean
     magnitude of sub-bands of about 20 Hz, after the reference and before resampling. Asks for engine: mne."""
     regions: RegionSettings | None = None
-    """An atlas for the contacts that no table gives a region; null takes regions from electrodes.tsv alone."""
+    """A table or an atlas for the contacts without a region; null takes regions from electrodes.tsv alone."""
     sfreq: PositiveFloat = 120.0
     """Rate of the stored signal, Hz; polyphase resampling, times are exact."""
     block_seconds: PositiveFloat = 30.0
@@ -116,4 +128,6 @@ class PreprocessingSettings(Settings):
                 del settings[later]
         if self.regions is not None:
             settings["regions"]["content"] = self.regions.content()
+            if self.regions.table is None:
+                del settings["regions"]["table"]  # as above
         return settings

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.channels.layout import INTRACRANIAL
+from neurodecode.channels.region_table import table_regions
 from neurodecode.channels.regions import find_regions, stated_space
 from neurodecode.config.preprocessing import PreprocessingSettings, RegionSettings
 from neurodecode.errors import RecordingError
@@ -96,8 +97,8 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
 
     regions = dict(recording.regions)
     if settings.regions is not None:
-        found_regions, new_notes = _look_up_regions(recording, settings.regions, rows, kinds)
-        regions |= found_regions
+        named, near, new_notes = _look_up_regions(recording, settings.regions, rows, kinds)
+        regions |= named | near
         notes += new_notes
 
     ratio = rational_ratio(sfreq, settings.sfreq, n_times / sfreq, name)
@@ -196,7 +197,8 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
     if settings.regions is not None:
         report["regions"] = {
             "table": sum(bool(recording.regions.get(channel)) for channel in rows),
-            "atlas": len(found_regions),
+            "named": len(named),
+            "atlas": len(near),
             "files": settings.regions.content(),
         }
     if stretches.dropped:
@@ -318,13 +320,21 @@ def _places(raw: BaseRaw) -> dict[str, np.ndarray]:
 
 def _look_up_regions(
     recording: Recording, settings: RegionSettings, rows: list[str], kinds: list[str]
-) -> tuple[dict[str, str], list[Note]]:
-    """Regions from the atlas for the contacts that the recording's table gives none, and what is said about it."""
+) -> tuple[dict[str, str], dict[str, str], list[Note]]:
+    """Regions for the contacts that the recording gives none, from the table and from the atlas, and what is said about it."""
     contacts = [name for name, kind in zip(rows, kinds) if kind in INTRACRANIAL and not recording.regions.get(name)]
+    if not contacts:
+        return {}, {}, []
+    notes = []
+    named: dict[str, str] = {}
+    if settings.table is not None:
+        named, note = _by_name(recording, Path(settings.table), contacts)
+        notes.append(note)
+        contacts = [name for name in contacts if name not in named]
+    if settings.atlas is None or not contacts:
+        return named, {}, notes
     known = _places(recording.raw)
     places = {name: known[name] for name in contacts if name in known}
-    if not contacts:
-        return {}, []
     atlas, space = Path(settings.atlas).name, stated_space(recording.files)
     found = find_regions(places, settings, space, recording.subject, recording.name) if places else {}
     said = (
@@ -337,7 +347,19 @@ def _look_up_regions(
         said,
         "warning" if lacking else "note",
     )
-    return found, [note]
+    return named, found, [*notes, note]
+
+
+def _by_name(recording: Recording, path: Path, contacts: list[str]) -> tuple[dict[str, str], Note]:
+    """Regions of the contacts that the table names, and what is said about it."""
+    found, absent = table_regions(path, recording.subject, recording.raw.ch_names, recording.name)
+    found = {name: region for name, region in found.items() if name in contacts}
+    if absent is None:
+        said = f"{path.name} names no contact of subject {recording.subject}"
+        return {}, Note(recording.name, said, f"{len(contacts)} contacts have no region from it", "warning")
+    said = f"{len(found)} of {len(contacts)} contacts have a region in {path.name}"
+    odd = f"{len(absent)} names in it are no channel" + (f" ({', '.join(absent[:5])})" if absent else "")
+    return found, Note(recording.name, said, odd, "warning" if absent or len(found) < len(contacts) else "note")
 
 
 def _regions(plan: ReferencePlan, regions: dict[str, str]) -> dict[str, str]:
