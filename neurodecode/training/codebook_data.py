@@ -58,6 +58,7 @@ class SubjectSource:
         if chosen is not None:
             found = [_kept(*own, chosen[name], name) for own, name in zip(found, source.index.subjects)]
         self.channels = [names for _, names in found]
+        _warn_of_silence(source, found)
         # the column after the last is 0
         self._table = torch.full((len(found), max(self.counts)), source.layouts.n_chans)
         for s, (columns, _) in enumerate(found):
@@ -256,6 +257,24 @@ def _channels(source: BatchSource, subject: str) -> tuple[np.ndarray, list[str]]
             f"{index.recordings[mine[0]].name}; use name"
         )
     return columns, [names[0][c] for c in columns]
+
+
+def _warn_of_silence(source: BatchSource, found: list[tuple[np.ndarray, list[str]]]) -> None:
+    """Tell of recordings that lack a good channel which another recording of their subject has: it is 0 there."""
+    said = []
+    for i, recording in enumerate(source.index.recordings):
+        columns, names = found[source.index.subjects.index(recording.subject)]
+        lacking = [name for name, there in zip(names, source.layouts.valid[i, columns].tolist()) if not there]
+        if lacking:
+            more = " ..." if len(lacking) > 3 else ""
+            said.append(f"{recording.name} lacks {', '.join(lacking[:3])}{more} ({len(lacking)} of {len(names)})")
+    if said:
+        more = f", and {len(said) - 1} more recordings" if len(said) > 1 else ""
+        warnings.warn(
+            f"{said[0]}{more}: other recordings of the subject have them, so they are 0 there; leave such channels out with "
+            "channels.names",
+            stacklevel=2,
+        )
 
 
 def _kept(columns: np.ndarray, names: list[str], wanted: Collection[str], subject: str) -> tuple[np.ndarray, list[str]]:

@@ -169,6 +169,31 @@ def test_columns_are_each_subjects_own_channels(tmp_path) -> None:
         assert (batch.signal[k, len(own) :] == 0).all()
 
 
+def test_a_recording_without_a_channel_that_others_have_is_named(recwarn) -> None:
+    from neurodecode.segments.labels import build_labels
+    from neurodecode.training.codebook_data import SubjectSource
+
+    store = cohort(TWO)
+    index = build_labels(store, settings("tokenizer").labels).fold("fold-0")
+    whole = SubjectSource(index.source())
+    assert [str(w.message) for w in recwarn if "lacks" in str(w.message)] == []
+    number = next(i for i, r in enumerate(index.recordings) if r.subject == index.subjects[0])
+    lame = index.recordings[number]
+    gone = whole.channels[0][0]
+    source = index.source()
+    column = source.layouts.names.index(gone)
+    source.layouts.valid[number, column] = False
+    with pytest.warns(UserWarning, match="lacks") as told:
+        SubjectSource(source)
+    said = [str(w.message) for w in told if "lacks" in str(w.message)]
+    assert len(said) == 1
+    assert said[0].startswith(f"{lame.name} lacks {gone} (1 of {len(whole.channels[0])}): other recordings")
+    # without the channel nobody is told anything
+    recwarn.clear()
+    SubjectSource(source, {index.subjects[0]: whole.channels[0][1:], index.subjects[1]: whole.channels[1]})
+    assert [str(w.message) for w in recwarn if "lacks" in str(w.message)] == []
+
+
 def test_a_stage_that_saw_test_windows_is_refused(tmp_path, tokenizer) -> None:
     with pytest.raises(LeakageError, match=r"was trained on second .* of sub-1_run-2, which fold-0 tests here"):
         train("masked", tmp_path / "run", f"start_from={tokenizer}", "labels.split.test_runs=['2']")
@@ -197,6 +222,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, request, task, start
 def test_a_table_that_would_not_start_is_refused_and_one_that_collapses_is_called_so(tmp_path) -> None:
     with pytest.raises(SettingsError, match="k-means waits for 4000 tokens, an epoch has 192"):
         train("tokenizer", tmp_path / "one", "model.quantizer.start_tokens=4000")
+    assert not (tmp_path / "one").exists()  # or the corrected settings would be refused there
     with pytest.warns(UserWarning, match="the table has collapsed"):
         train("tokenizer", tmp_path / "two", "training.epochs=1", "least_usage=1", "model.quantizer.revive_below=0",
               "model.quantizer.codes=128", "model.quantizer.start_tokens=128")  # fmt: skip
