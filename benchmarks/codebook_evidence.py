@@ -2,7 +2,9 @@
 
 Prints tables a to d of docs/codebook_evidence.md: channels; few labels; a collapsed table of codes; several patients. Every
 network reads 0.5 to 30 Hz at 100 Hz, trains on three runs, chooses its epoch on the fourth and is tested on two more; mean and
-range over seeds. Beside them: chance, the ideal observer, and LDA. A finished network is not trained again.
+range over seeds. Beside them: chance, the ideal observer, and LDA. In a and d waves are half as large as the background, in b
+and c half as large again as it (`CLEAR`), so that neighbours say something of a code. Pretraining is done once, with the first
+seed; seeds are the classifier's. A finished network is not trained again.
 
 python benchmarks/codebook_evidence.py FOLDER [a b c d]
 """
@@ -39,6 +41,7 @@ from neurodecode.training.codebook import fit_codebook
 
 COHORT = ["sfreq=250", "snr=0.5", "words.band=[60, 110]", "words.high_gamma=0.7", "words.repetitions=10"]
 COHORT += ["words.conversation_seconds=900"]
+CLEAR = ["snr=1.5"]  # of tables b and c
 REGIONS = ("vSMC", "STG")
 SEEDS = (1, 2, 3)
 TRAIN, TEST = ("01", "02", "03"), ("05", "06")  # runs; 04 validates
@@ -51,16 +54,24 @@ LABELS = {
     "window": {"tmin": WINDOW[0], "tmax": WINDOW[1], "closed": False, "baseline": None, "shift": 0.0},
     "split": {"rule": "run", "test_runs": TEST, "valid_runs": ("04",)},
 }
-HEALTHY = {"codes": 64, "dimension": 16, "decay": 0.9, "commitment": 0.01, "start_tokens": 1024}
+HEALTHY = {"codes": 64, "dimension": 16, "decay": 0.99, "commitment": 0.25, "start_tokens": 1920}
+SHORT, LONG = (10, 20), (40, 50)  # epochs of 40 steps, of the tokenizer and of the masked encoder
+FEW = {
+    4: {"batch": 8, "epochs": 72},
+    10: {"batch": 16, "epochs": 60},
+    30: {"batch": 32, "epochs": 40},
+}  # 360 steps each
 Choice = dict[str, list[str]]
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, changes: list[str]) -> None:
     """Cohort, store at 100 Hz for networks, store at 250 Hz for high-gamma power."""
+    folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "cohort").exists():
-        simulate(load_settings(SimulationSettings, "seeg_words", "configs/simulation", COHORT), folder / "cohort")
-    for name, changes in (("store", ["sfreq=100", "low_pass=30"]), ("fast", ["sfreq=250", "low_pass=115"])):
-        clean = load_settings(PreprocessingSettings, "seeg", "configs/preprocessing", changes)
+        cohort = load_settings(SimulationSettings, "seeg_words", "configs/simulation", [*COHORT, *changes])
+        simulate(cohort, folder / "cohort")
+    for name, rates in (("store", ["sfreq=100", "low_pass=30"]), ("fast", ["sfreq=250", "low_pass=115"])):
+        clean = load_settings(PreprocessingSettings, "seeg", "configs/preprocessing", rates)
         preprocess(expand_source(folder / "cohort"), folder / name, clean, progress=False)
 
 
@@ -93,6 +104,7 @@ def few(folder: Path, subject: str, per_word: int) -> Path:
 def train(
     folder: Path, name: str, task: str, seed: int, choice: Choice, *, start: Path | None = None, store: Path | None = None,
     subjects: tuple[str, ...] = (), epochs: int = 40, rate: float = 2e-3, quantizer: dict | None = None,
+    batch: int | None = None,
 ) -> Path:  # fmt: skip
     """One run of one stage."""
     short = {"tokenizer": "tokenizer", "masked": "masked", "classify": "classify"}[task]
@@ -106,7 +118,7 @@ def train(
         "training.warmup": max(1, epochs // 10),
         "training.learning_rate": rate,
         "training.final_rate": rate / 50,
-        "training.batch_size": 32 if task == "classify" else 64,
+        "training.batch_size": batch or (32 if task == "classify" else 64),
         "seed": seed,
         "start_from": str(start) if start else None,
     }
@@ -121,10 +133,17 @@ def train(
     return fit_codebook(settings, store or folder / "store", run, progress=False)
 
 
-def pretrain(folder: Path, name: str, seed: int, choice: Choice, quantizer: dict | None = None) -> tuple[Path, Path]:
-    """Tokenizer and masked encoder."""
-    tokenizer = train(folder, f"tokenizer-{name}", "tokenizer", seed, choice, epochs=12, rate=4e-3, quantizer=quantizer)
-    return tokenizer, train(folder, f"masked-{name}", "masked", seed, choice, start=tokenizer, epochs=12)
+def pretrain(
+    folder: Path, name: str, choice: Choice, epochs: tuple[int, int] = LONG, quantizer: dict | None = None
+) -> tuple[Path, Path]:
+    """Tokenizer and masked encoder; the table starts after 4 or 10 epochs."""
+    late = {"start_after": 400 if epochs == LONG else 160}
+    tokenizer = train(
+        folder, f"tokenizer-{name}", "tokenizer", SEEDS[0], choice, epochs=epochs[0], rate=4e-3,
+        quantizer=late | (quantizer or {}),
+    )  # fmt: skip
+    masked = train(folder, f"masked-{name}", "masked", SEEDS[0], choice, start=tokenizer, epochs=epochs[1], rate=4e-3)
+    return tokenizer, masked
 
 
 def score(run: Path, subject: str | None = None) -> float:
@@ -208,101 +227,92 @@ def table_a(folder: Path, planted: Choice, every: Choice) -> None:
     print("channels: " + ", ".join(f"{s}: {len(planted[s])} of {len(every[s])}" for s in every), flush=True)
 
 
-def table_b(folder: Path, planted: Choice, subject: str = "01", counts: tuple[int, ...] = (4, 10, 30)) -> None:
+def table_b(folder: Path, planted: Choice, subject: str = "01") -> None:
     print(f"\n(b) few labels, planted regions of patient {subject}\n")
-    print("| start | " + " | ".join(f"{n} a word" for n in counts) + " |\n" + "|---" * (len(counts) + 1) + "|")
+    print("| start | " + " | ".join(f"{n} a word" for n in FEW) + " |\n" + "|---" * (len(FEW) + 1) + "|")
     choice = {subject: planted[subject]}
-    starts = {seed: pretrain(folder, subject, seed, choice) for seed in SEEDS}
-    for name, place in (("from scratch", None), ("tokenizer", 0), ("masked encoder", 1)):
+    tokenizer, masked = pretrain(folder, f"long-{subject}", choice)
+    for name, start in (("from scratch", None), ("tokenizer", tokenizer), ("masked encoder", masked)):
         cells = []
-        for n in counts:
+        for n, length in FEW.items():
             store = folder / "store" if n == 30 else few(folder, subject, n)
+            run = f"b-{name.split()[0]}-{'long-' if start else ''}{subject}-{n}"
             cells.append([
-                score(train(folder, f"b-{name.split()[0]}-{subject}-{n}", "classify", seed, choice, store=store,
-                            start=None if place is None else starts[seed][place])) for seed in SEEDS
+                score(train(folder, run, "classify", seed, choice, store=store, start=start, **length)) for seed in SEEDS
             ])  # fmt: skip
         print(f"| {name} | " + " | ".join(map(cell, cells)) + " |", flush=True)
     for what, power in (("waveform", False), ("power of 60-110 Hz", True)):
-        values = [lda(folder, subject, planted[subject], power, n) for n in counts]
+        values = [lda(folder, subject, planted[subject], power, n) for n in FEW]
         print(f"| LDA, {what} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
-    print("| chance | " + " | ".join(["0.100"] * len(counts)) + " |", flush=True)
+    print("| chance | " + " | ".join(["0.100"] * len(FEW)) + " |", flush=True)
 
 
-TABLES = {
-    "64 codes, commitment 0.01, decay 0.9": {},
-    "8 codes, else the same": {"codes": 8},
-    "64 codes, commitment 1, decay 0.99 (published)": {"commitment": 1.0, "decay": 0.99},
-    "the same, random rows, no revival": {"commitment": 1.0, "decay": 0.99, "start_tokens": 0, "revive_below": 0.0},
+TABLES: dict[str, tuple[str, tuple[int, int], dict]] = {
+    "late start, 1600 + 2000 steps": ("long-01", LONG, {}),
+    "late start, 400 + 800 steps": ("01", SHORT, {}),
+    "published (commitment 1, decay 0.99), 400 + 800 steps": ("c1", SHORT, {"commitment": 1.0, "start_after": 0}),
+    "grid of 4 x 4 x 4, 400 + 800 steps": ("c2", SHORT, {"kind": "finite-scalar", "levels": [4, 4, 4]}),
 }
 
 
 def table_c(folder: Path, planted: Choice, subject: str = "01", n: int = 10) -> None:
-    print(f"\n(c) tables of codes, patient {subject}, {n} labels a word\n")
-    print("| table | reconstruction | perplexity | masked accuracy | majority | words |\n|---|---|---|---|---|---|")
+    print(f"\n(c) tables of 64 codes, patient {subject}, {n} labels a word\n")
+    print("| table | error | silent | perplexity | masked accuracy | majority | from tokenizer | from masked |")
+    print("|---" * 8 + "|")
     choice, store = {subject: planted[subject]}, few(folder, subject, n)
-    for number, (name, changes) in enumerate(TABLES.items()):
-        rows = []
-        for seed in SEEDS[:2]:
-            tokenizer, masked = pretrain(folder, subject if not number else f"c{number}", seed, choice, changes)
-            run = train(folder, f"c-{number}", "classify", seed, choice, store=store, start=masked)
-            numbers = last(tokenizer, "valid_reconstruction", "perplexity")
-            rows.append([*numbers, *last(masked, "valid_accuracy", "valid_majority"), score(run)])
-        columns = [list(column) for column in zip(*rows)]
-        print(
-            f"| {name} | " + " | ".join(f"{np.mean(c):.3f}" for c in columns[:4]) + f" | {cell(columns[4])} |",
-            flush=True,
-        )
+    for name, (run, epochs, changes) in TABLES.items():
+        tokenizer, masked = pretrain(folder, run, choice, epochs, changes)
+        numbers = last(tokenizer, "valid_reconstruction", "valid_zero", "perplexity")
+        numbers += last(masked, "valid_accuracy", "valid_majority")
+        cells = []
+        for stage, start in (("tokenizer", tokenizer), ("masked", masked)):
+            place = {"store": store, "start": start} | FEW[n]
+            runs = [train(folder, f"b-{stage}-{run}-{n}", "classify", seed, choice, **place) for seed in SEEDS]
+            cells.append(cell([score(run) for run in runs]))
+        print(f"| {name} | " + " | ".join(f"{v:.3f}" for v in numbers) + f" | {' | '.join(cells)} |", flush=True)
 
 
 def table_d(folder: Path, planted: Choice, new: str = "03") -> None:
     print("\n(d) several patients, planted regions, 30 labels a word\n\n| network | " + " | ".join(planted) + " |")
     print("|---" * (len(planted) + 1) + "|")
-    alone = {
-        s: [score(train(folder, f"a-planted-{s}", "classify", seed, {s: planted[s]})) for seed in SEEDS]
-        for s in planted
-    }
-    print("| each alone, from scratch | " + " | ".join(cell(v) for v in alone.values()) + " |")
-    runs = [train(folder, "d-shared", "classify", seed, planted, epochs=25) for seed in SEEDS]
-    print(
-        "| one for all, from scratch | " + " | ".join(cell([score(r, s) for r in runs]) for s in planted) + " |",
-        flush=True,
-    )
-    starts = [pretrain(folder, "all", seed, planted)[1] for seed in SEEDS]
-    runs = [train(folder, "d-shared-masked", "classify", s, planted, start=m, epochs=25) for s, m in zip(SEEDS, starts)]
-    print(
-        "| one for all, masked encoder of all | "
-        + " | ".join(cell([score(r, s) for r in runs]) for s in planted)
-        + " |",
-        flush=True,
-    )
-    others = {s: names for s, names in planted.items() if s != new}
-    mine = {new: planted[new]}
+
+    def alone(subject: str, name: str, start: Path | None = None) -> str:
+        mine = {subject: planted[subject]}
+        return cell([score(train(folder, name, "classify", seed, mine, start=start)) for seed in SEEDS])
+
+    def together(name: str, start: Path | None = None) -> str:
+        runs = [train(folder, name, "classify", seed, planted, start=start, epochs=25) for seed in SEEDS]
+        return " | ".join(cell([score(run, subject) for run in runs]) for subject in planted)
+
+    print("| each alone, from scratch | " + " | ".join(alone(s, f"a-planted-{s}") for s in planted) + " |", flush=True)
+    print(f"| one for all, from scratch | {together('d-shared')} |", flush=True)
+    masked = pretrain(folder, "all", planted)[1]
+    print(f"| one for all, masked encoder of all | {together('d-shared-masked', masked)} |", flush=True)
     blank = " | - " * (len(planted) - 1)
-    for name, source in (
-        (f"{new} alone, masked encoder of the others", others),
-        (f"{new} alone, masked encoder of {new}", mine),
-    ):
-        key = "others" if source is others else new
-        starts = [pretrain(folder, key, seed, source)[1] for seed in SEEDS]
-        found = [score(train(folder, f"d-new-{key}", "classify", s, mine, start=m)) for s, m in zip(SEEDS, starts)]
-        print(f"| {name}{blank} | {cell(found)} |", flush=True)
+    others = {s: names for s, names in planted.items() if s != new}
+    for name, source in (("the others", others), (new, {new: planted[new]})):
+        masked = pretrain(folder, "others" if source is others else new, source)[1]
+        found = alone(new, f"d-new-{'others' if source is others else new}", masked)
+        print(f"| {new} alone, masked encoder of {name}{blank} | {found} |", flush=True)
 
 
 def main(folder: Path, tables: list[str]) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    folder.mkdir(parents=True, exist_ok=True)
-    prepare(folder)
-    planted, every = channels_of(folder)
     for table in tables:
+        place, changes = (folder / "clear", CLEAR) if table in "bc" else (folder, [])
+        prepare(place, changes)
+        planted, every = channels_of(place)
         begin = time.process_time()
         if table == "a":
-            table_a(folder, planted, every)
+            table_a(place, planted, every)
         else:
-            {"b": table_b, "c": table_c, "d": table_d}[table](folder, planted)
+            {"b": table_b, "c": table_c, "d": table_d}[table](place, planted)
         print(f"({time.process_time() - begin:.0f} s of processor time)", flush=True)
-    print(f"\ncohort: seeg_words with {' '.join(COHORT)}\ncommand: python {' '.join(sys.argv)}")
+    print(
+        f"\ncohort: seeg_words with {' '.join(COHORT)}, b and c {' '.join(CLEAR)}\ncommand: python {' '.join(sys.argv)}"
+    )
 
 
 if __name__ == "__main__":
