@@ -107,8 +107,9 @@ def test_without_the_speech_model_the_rows_before_it_are_done_and_with_it_the_pi
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     root, out = brennan2019_tree.build(tmp_path / "root"), tmp_path / "out"
-    rows = ("regression", "contrastive", "deep-mel", "wav2vec2")
+    rows = ("regression", "contrastive", "deep-mel", "wav2vec2", "released")
     small = {"deep-mel.speech.hidden": "6", "deep-mel.speech.depth": "2", "deep-mel.speech.outputs": "8"}
+    small["released.segments.split.seed"] = "14"  # blocks over a recording are few: 12 leaves two sides empty
     with pytest.raises(
         NeurodecodeError, match="hf download facebook/wav2vec2-large-xlsr-53 --local-dir FOLDER"
     ) as error:
@@ -117,10 +118,13 @@ def test_without_the_speech_model_the_rows_before_it_are_done_and_with_it_the_pi
     done = {path.parents[1].name for path in out.rglob("evaluation/test.json")}
     assert done == {"regression", "contrastive", "deep-mel"}
     model = save(tmp_path / "model", "wav2vec2")
-    small |= {"wav2vec2.features.encoder": str(model), "wav2vec2.features.layers": "[1, 2]"}
+    for label in rows[3:]:
+        small |= {f"{label}.features.encoder": str(model), f"{label}.features.layers": "[1, 2]"}
     said = run("brennan2019", root, out, *rows, **small)
     for label in rows[:3]:
         assert f"train {label}: done before" in said
     assert "train wav2vec2: not done yet" in said
-    page = (out / "runs" / "wav2vec2" / "report.html").read_text(encoding="utf-8")
-    assert re.search(r'<tr class="main"><td>top-10 segment accuracy \(%\), contrastive, wav2vec 2.0</td>', page)
+    for label, what in (("wav2vec2", "article"), ("released", "its code")):
+        page = (out / "runs" / label / "report.html").read_text(encoding="utf-8")
+        own = rf'<tr class="main"><td>top-10 segment accuracy \(%\), contrastive, wav2vec 2.0 \({what}\)</td>'
+        assert re.search(own, page)
