@@ -20,6 +20,9 @@ class ObjectiveSettings(Settings):
     kind: Literal["clip", "siglip", "mse"] = "clip"
     """clip: contrastive cross-entropy over the batch (paper section 5); siglip: each pair by itself, copies of a segment
     belong together; mse: regression of the features."""
+    negatives: int | None = Field(None, ge=2)
+    """Candidates that a window is compared with, its own among them: the batch over all devices is cut into parts of so many
+    (the published code: 128 of 256, a part a device). None: the whole batch."""
     mask_duplicates: bool = False
     """Copies of a segment in the batch are not counted as negatives (the paper counts them; siglip never does)."""
     share_duplicates: bool = False
@@ -41,6 +44,10 @@ class ObjectiveSettings(Settings):
         for name in ("share_duplicates", "label_smoothing"):
             if getattr(self, name) and self.kind != "clip":
                 raise ValueError(f"{name} needs kind clip, not {self.kind}: set it to {type(getattr(self, name))()}")
+        if self.negatives is not None and self.kind == "mse":
+            raise ValueError(
+                "negatives needs kind clip or siglip: mse compares a window with nothing but its own target"
+            )
         return self
 
 
@@ -60,7 +67,7 @@ class TrainingSettings(Settings):
 
     epochs: PositiveInt = 200
     batch_size: PositiveInt = 256
-    """Windows a step over all devices; with the CLIP loss also the number of candidates."""
+    """Windows a step over all devices; with the CLIP loss also the number of candidates, if objective.negatives is none."""
     steps_per_epoch: int | None = Field(1_200, ge=1)
     """At most so many updates an epoch; none sees every training window once."""
     learning_rate: PositiveFloat = 3e-4
@@ -131,6 +138,16 @@ class TrainSettings(Settings):
         both = sorted({*self.subjects} & {*self.exclude})
         if both:
             raise ValueError(f"subject {both[0]} stands in subjects and in exclude: leave it out of one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_whole(self) -> TrainSettings:
+        size, part = self.training.batch_size, self.objective.negatives
+        if part is not None and size % part:
+            raise ValueError(
+                f"training.batch_size {size} is no multiple of objective.negatives {part}: windows would have different "
+                "numbers of candidates"
+            )
         return self
 
     @model_validator(mode="after")

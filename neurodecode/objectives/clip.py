@@ -143,6 +143,20 @@ def copies_of(identity: torch.Tensor, other: torch.Tensor, within: int = 0) -> t
     return (identity[:, None] - other[None]).abs() <= within
 
 
+def parts_of(n: int, size: int | None) -> list[tuple[int, int]]:
+    """First candidate of each part of a batch, and the one after its last: parts of `size`, or all but equal smaller ones.
+
+    Parameters
+    ----------
+    n
+        Candidates of the batch over all processes.
+    size
+        At most so many a part; None: one part.
+    """
+    count = 1 if size is None else math.ceil(n / size)
+    return [(i * n // count, (i + 1) * n // count) for i in range(count)]
+
+
 def right_columns(count: int, n: int, offset: int, device: torch.device) -> torch.Tensor:
     """Column [count] of the right candidate of each estimate among n.
 

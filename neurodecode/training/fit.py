@@ -286,10 +286,12 @@ def _warn_about_batches(settings: TrainSettings, index: WindowIndex) -> None:
     if settings.objective.kind == "mse" or settings.minutes == 0:
         return
     rows = min(len(within_minutes(index.fold(name), settings.minutes).rows("train")) for name in index.folds)
-    candidates = min(settings.training.batch_size, rows)
+    candidates = min(settings.objective.negatives or settings.training.batch_size, rows)
     if candidates < FEW_CANDIDATES:
         why = f"training.batch_size is {settings.training.batch_size}"
-        if rows < settings.training.batch_size:
+        if settings.objective.negatives is not None:
+            why = f"objective.negatives is {settings.objective.negatives}"
+        if rows == candidates:
             why = f"there are {rows} training windows"
         warnings.warn(
             f"the contrastive loss sees only {candidates} candidates a step ({why}); below {FEW_CANDIDATES} it is known "

@@ -1,11 +1,12 @@
 """The Lightning side of the aligner: which loss, which optimiser, what is logged. All science is in models and objectives.
 
 Logged an epoch: `train_loss`, `valid_loss` (the objective's), `valid_top10` (share of windows whose own target is among
-the ten best of its batch; ties get their middle rank).
+the ten best of its batch, or of its part of `objective.negatives`; ties get their middle rank).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import lightning as L
@@ -14,7 +15,7 @@ from torch import nn
 
 from neurodecode.config import TrainSettings
 from neurodecode.models.deep_mel import embed
-from neurodecode.objectives.clip import ClipLoss, top_k_share
+from neurodecode.objectives.clip import ClipLoss, parts_of, top_k_share
 from neurodecode.objectives.regression import RegressionLoss
 from neurodecode.objectives.siglip import contrastive_scores, siglip_loss
 from neurodecode.segments.batches import Batch, apart
@@ -70,11 +71,14 @@ class AlignerTask(L.LightningModule):
         """Loss and retrieval within the batch."""
         estimate = self(batch)
         candidates, identity = self._candidates(batch)
-        scores = contrastive_scores(self.model, estimate, candidates)
-        right = torch.arange(len(batch), device=scores.device) + self._offset(batch)
+
+        def top10(rows: slice, part: slice, first: int) -> torch.Tensor:
+            scores = contrastive_scores(self.model, estimate[rows], candidates[part])
+            return top_k_share(scores, torch.arange(len(scores), device=scores.device) + first)
+
         values = {
             "valid_loss": self._loss(estimate, candidates, identity, batch),
-            "valid_top10": top_k_share(scores, right),
+            "valid_top10": self._over_parts(len(batch), len(candidates), self._offset(batch), top10),
         }
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
 
@@ -128,10 +132,34 @@ class AlignerTask(L.LightningModule):
     def _loss(
         self, estimate: torch.Tensor, candidates: torch.Tensor, identity: torch.Tensor, batch: Batch
     ) -> torch.Tensor:
+        if self.kind == "mse":
+            return self.regression(estimate, batch.target)
         own, within = self._copies(batch)
-        if self.kind == "clip":
-            return self.clip(estimate, candidates, own, identity, self._offset(batch), within)
-        if self.kind == "siglip":
-            logits = contrastive_scores(self.model, estimate, candidates)
-            return siglip_loss(logits, own, identity, self._offset(batch), within)
-        return self.regression(estimate, batch.target)
+
+        def loss(rows: slice, part: slice, first: int) -> torch.Tensor:
+            if self.kind == "clip":
+                return self.clip(estimate[rows], candidates[part], own[rows], identity[part], first, within)
+            logits = contrastive_scores(self.model, estimate[rows], candidates[part])
+            return siglip_loss(logits, own[rows], identity[part], first, within)
+
+        return self._over_parts(len(estimate), len(candidates), self._offset(batch), loss)
+
+    def _over_parts(
+        self, count: int, n: int, offset: int, measure: Callable[[slice, slice, int], torch.Tensor]
+    ) -> torch.Tensor:
+        """Mean over this process's windows of what each is given among the candidates of its part of the batch.
+
+        Parameters
+        ----------
+        count, n, offset
+            Windows of this process, candidates of all, and number of the first of this process's own among these.
+        measure
+            (rows of the windows, candidates of their part, number of the first row's own among these) -> mean over rows.
+        """
+        found = []
+        for first, last in parts_of(n, self.settings.objective.negatives):
+            begin, end = max(first, offset), min(last, offset + count)
+            if begin < end:
+                measured = measure(slice(begin - offset, end - offset), slice(first, last), begin - first)
+                found.append(measured if end - begin == count else measured * ((end - begin) / count))
+        return torch.stack(found).sum() if len(found) > 1 else found[0]
