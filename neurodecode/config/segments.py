@@ -59,6 +59,9 @@ class SplitSettings(Settings):
     extent: Literal["stimulus", "recording"] = "stimulus"
     """content only: blocks are merged within each stimulus, so that they are the same for everyone who heard it; or over
     all sentences of a recording in their order (as published; needs the same order for everyone)."""
+    hashed: Literal["text", "uid"] = "text"
+    """content only: what of a sentence is hashed: its text, or its number where its row of the events has one (column
+    `sequence_uid`; as published for MOUS: the number of the line in stimuli.txt)."""
     seed: int = 12
     """Added to the hash (paper: 12)."""
     valid: float = Field(0.1, ge=0, lt=1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -27,7 +27,7 @@ class Block:
     Attributes
     ----------
     uid
-        Text of its sentences joined by commas, or `<content hash>@<index>` without text.
+        Text of its sentences joined by commas, or their numbers (`named_by`), or `<content hash>@<index>` without text.
     start, stop
         Seconds of the stimulus; `stop` of the last block is infinite.
     sentences
@@ -141,6 +141,26 @@ def long_sentences(block: Block) -> set[str]:
     """Sentences of four words or more, in lower case, letters and digits only."""
     texts = ("".join(c if c.isalnum() else " " for c in s.lower()).split() for s in block.sentences)
     return {" ".join(words) for words in texts if len(words) >= LONG_SENTENCE}
+
+
+def uids_of_sentences(tables: Sequence[pd.DataFrame]) -> dict[str, str]:
+    """Text of a sentence -> the number that its row states as `sequence_uid`, of those that have one in any events table.
+
+    A text with several numbers has the least of them, so that equal sentences go by one.
+    """
+    found: dict[str, int] = {}
+    for events in tables:
+        if "sequence_uid" in events:
+            rows = events[events["kind"] == "sentence"]
+            for text, uid in zip(rows["label"].astype(str), pd.to_numeric(rows["sequence_uid"], errors="coerce")):
+                if pd.notna(uid):
+                    found[text] = min(int(uid), found.get(text, int(uid)))
+    return {text: str(uid) for text, uid in found.items()}
+
+
+def named_by(block: Block, uids: Mapping[str, str]) -> Block:
+    """The same block with numbers of sentences in its uid; a sentence without one keeps its text, as does other content."""
+    return replace(block, uid=",".join(uids.get(s, s) for s in block.sentences)) if block.sentences else block
 
 
 def sentences_of_recording(events: pd.DataFrame, stimuli: Collection[str]) -> list[tuple[float, str]]:

@@ -10,6 +10,7 @@ that was not taken is counted under a reason. No signal is read here.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,11 @@ from neurodecode.segments.blocks import (
     Block,
     blocks_of_stimulus,
     merged_blocks,
+    named_by,
     sentences_of_recording,
     sentences_of_stimulus,
     sides_of_blocks,
+    uids_of_sentences,
 )
 from neurodecode.segments.stimulus_time import Presentation, presentations
 
@@ -163,6 +166,15 @@ class _Builder:
         self.blocks: list[Block] = []
         self.block_numbers: dict[str, int] = {}
         self.borders: dict[str, set[float]] = {}
+        self.uids: dict[str, str] = {}
+        self.unnumbered: set[str] = set()
+        if settings.split.hashed == "uid":
+            self.uids = uids_of_sentences([r.events for r in recordings])
+            if not self.uids:
+                raise NeurodecodeError(
+                    f"{store.path}: segments.split.hashed is uid, and no row of kind sentence has a sequence_uid; set it to "
+                    "text, or preprocess again"
+                )
         self.counts: Counter[str] = Counter()
         self.parts: list[pd.DataFrame] = []
 
@@ -240,6 +252,9 @@ class _Builder:
             sentences = sentences_of_stimulus(recording.events, presentation.stimulus)
             length = float(presentation.to_stimulus(presentation.offset))
             blocks = blocks_of_stimulus(sentences, self.contents[stimulus], length, split)
+        if split.hashed == "uid":
+            self.unnumbered |= {text for block in blocks for text in block.sentences if text not in self.uids}
+            blocks = [named_by(block, self.uids) for block in blocks]
         if split.rule == "content":
             known = self.borders.setdefault(presentation.stimulus, set())
             known.update(b.start for b in blocks[1:] if not any(abs(b.start - k) <= SAME_PLACE for k in known))
@@ -322,6 +337,12 @@ class _Builder:
 
     def index(self) -> WindowIndex:
         table = pd.concat(self.parts, ignore_index=True)
+        if self.unnumbered:
+            warnings.warn(
+                f"{self.store.path}: segments.split.hashed is uid, and {len(self.unnumbered)} sentences have no sequence_uid, "
+                f"for example '{min(self.unnumbered)[:80]}'; their texts are hashed",
+                stacklevel=3,
+            )
         counts = {reason: int(n) for reason, n in sorted(self.counts.items()) if n}
         unheard = {reason: counts[reason] for reason in (MISSING, SILENT, NAMELESS, STRANGE) if reason in counts}
         if unheard and self.settings.split.on_unheard == "error":

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from neurodecode.config import SplitSettings
+import pytest
+
+from neurodecode.config import SegmentSettings, SplitSettings
+from neurodecode.errors import NeurodecodeError
 from neurodecode.recordings.recording import events_table
-from neurodecode.segments.blocks import Block, assign, sentences_of_stimulus, sides_of_blocks
+from neurodecode.segments.blocks import Block, assign, sentences_of_stimulus, sides_of_blocks, uids_of_sentences
+from neurodecode.segments.windows import build_windows
+from tests.segments.fakes import ramp_recording, ramp_store
 
 
 def test_a_stimulus_heard_twice_lists_each_sentence_once() -> None:
@@ -47,3 +52,38 @@ def test_sides_do_not_depend_on_the_order_of_blocks_and_groups_join_through_a_ch
         assert sides[0] == sides[1] == sides[2]
         assert sides_of_blocks(blocks[::-1], settings) == sides[::-1]
         assert sides[3] == assign(blocks[3].uid, settings)
+
+
+def test_blocks_go_by_the_numbers_of_their_sentences_on_request() -> None:
+    recording = ramp_recording()
+    sentences = recording.events.index[recording.events["kind"] == "sentence"]
+    numbers = [40, 7, 7, 12, 3, 88, 5, 61, 9, 10]
+    recording.events.loc[sentences, "sequence_uid"] = [float(n) for n in numbers]
+    settings = SegmentSettings.model_validate({"split": {"hashed": "uid", "block_seconds": 10.0}})
+    index = build_windows(ramp_store(recording), settings)
+    assert [block.uid for block in index.blocks] == ["40,7", "7,12", "3,88", "5,61", "9,10"]
+    assert sides_of_blocks(index.blocks, settings.split) == [assign(b.uid, settings.split) for b in index.blocks]
+    # a text goes by one number in all recordings, also where a row states none
+    other = ramp_recording("02", onset=4.0)
+    both = build_windows(ramp_store(other, recording), settings)
+    assert {block.uid for block in both.blocks} == {block.uid for block in index.blocks}
+    recording.events.loc[sentences[0], "sequence_uid"] = float("nan")
+    with pytest.warns(
+        UserWarning, match="1 sentences have no sequence_uid, for example 'story sentence number 0 of them'"
+    ):
+        index = build_windows(ramp_store(recording), settings)
+    assert index.blocks[0].uid == "story sentence number 0 of them,7"
+    with pytest.raises(
+        NeurodecodeError, match="hashed is uid, and no row of kind sentence has a sequence_uid"
+    ) as error:
+        build_windows(ramp_store(other), settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_with_two_numbers_goes_by_the_least() -> None:
+    rows = [
+        dict(onset=float(k), kind="sentence", label=text, stimulus="a", stimulus_onset=float(k), sequence_uid=uid)
+        for k, (text, uid) in enumerate([("x", 9.0), ("y", 2.0), ("x", 10.0)])
+    ]
+    tables = [events_table(rows[2:]), events_table(rows[:2])]
+    assert uids_of_sentences(tables) == uids_of_sentences(tables[::-1]) == {"x": "9", "y": "2"}

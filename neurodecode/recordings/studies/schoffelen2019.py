@@ -10,6 +10,8 @@ the trigger channel of the MEG, and tie the two clocks together. Rows that begin
 
 In the script that presented the sounds, `Start File` is the begin of the wav and `Audio onset` the begin of speech in it. The
 released code of the published system takes the latter for the begin of the wav; the card's option `sound_onset` says which.
+
+Rows of sentences carry the number of their line in stimuli.txt (`sequence_uid`), which the published split hashes.
 """
 
 from __future__ import annotations
@@ -280,7 +282,7 @@ def _sounds(
 
 def _speech(sounds: list[Row], root: Path, file: str) -> tuple[list[Row], list[Row], list[Path], list[Note]]:
     """Words and phones, sentences, the files they come from, and notes."""
-    numbered, known, notes = _texts(root / "stimuli" / "stimuli.txt")
+    numbered, known, uids, notes = _texts(root / "stimuli" / "stimuli.txt")
     words: list[Row] = []
     phones: list[Row] = []
     files: list[Path] = []
@@ -330,15 +332,21 @@ def _speech(sounds: list[Row], root: Path, file: str) -> tuple[list[Row], list[R
         notes.append(Note(file, said, "times of words may be off by it", "warning"))
     words.sort(key=lambda row: row["onset"])
     sentences, _ = sentence_rows(words, texts)
+    for row in sentences:
+        row["sequence_uid"] = float(uids.get(_key(str(row["label"])), np.nan))
     return [*words, *phones], sentences, sorted(set(files)), notes
 
 
-def _texts(path: Path) -> tuple[dict[int, str], dict[str, str], list[Note]]:
-    """Number of a wav -> sentence; and its first 45 characters -> sentence, without those with which two begin."""
+def _texts(path: Path) -> tuple[dict[int, str], dict[str, str], dict[str, int], list[Note]]:
+    """Number of a line -> sentence; its first 45 characters -> sentence, without those with which two begin, and -> number.
+
+    Where several lines begin alike, the last one gives the number, so that equal sentences have one.
+    """
     if not path.is_file():
-        return {}, {}, [Note(path.name, "missing", "sentences are named by their aligned words")]
+        return {}, {}, {}, [Note(path.name, "missing", "sentences are named by their aligned words")]
     numbered: dict[int, str] = {}
     found: dict[str, str] = {}
+    uids: dict[str, int] = {}
     twice: set[str] = set()
     for line in read_text(path).splitlines():
         match = re.match(r"^\s*(\d+)\s+(\S.*)$", line)
@@ -347,7 +355,8 @@ def _texts(path: Path) -> tuple[dict[int, str], dict[str, str], list[Note]]:
             numbered[int(match.group(1))] = text
             twice |= {_key(text)} & {key for key, other in found.items() if other != text}
             found[_key(text)] = text
-    return numbered, {key: text for key, text in found.items() if key not in twice}, []
+            uids[_key(text)] = int(match.group(1))
+    return numbered, {key: text for key, text in found.items() if key not in twice}, uids, []
 
 
 def _key(text: str) -> str:

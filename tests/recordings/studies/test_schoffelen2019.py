@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ from neurodecode.recordings.recording import Recording
 from neurodecode.recordings.sources import expand_source
 from neurodecode.recordings.studies import schoffelen2019
 from neurodecode.recordings.textgrid import read_textgrid
-from neurodecode.segments.windows import WindowIndex
+from neurodecode.segments.blocks import sides_of_blocks
+from neurodecode.segments.windows import WindowIndex, build_windows
 from tests.recordings.studies import schoffelen2019_tree as tree
 from tests.recordings.studies.parts import SENTENCES, card_of, side_of, windows_of
 
@@ -116,6 +120,7 @@ def test_words_and_phones_are_those_of_the_textgrid(recording: Recording) -> Non
 def test_sentences_are_those_of_stimuli_txt(recording: Recording) -> None:
     rows = recording.events[recording.events["kind"] == "sentence"]
     assert rows["label"].tolist() == [f"{SENTENCES[p][0].upper()}{SENTENCES[p][1:]}." for p in range(10)]
+    assert rows["sequence_uid"].tolist() == [float(p) for p in range(1, 11)]  # numbers of lines, not of wavs
 
 
 def test_a_lost_trigger_costs_its_own_row_only() -> None:
@@ -204,3 +209,21 @@ def test_every_sentence_is_a_block_of_its_own_whatever_the_order(index: WindowIn
     assert {split for split in fold.table["split"] if split} == {"train", "valid", "test"}
     for row in fold.table[fold.table["split"] != ""].itertuples():
         assert row.split == side_of(index.blocks[row.block].uid)
+
+
+def test_the_published_split_hashes_the_number_of_the_line_in_stimuli_txt(index: WindowIndex) -> None:
+    stimuli = {name: SimpleNamespace(sha256=content) for name, content in zip(index.stimuli, index.contents)}
+    store = SimpleNamespace(recordings=index.recordings, stimuli=stimuli, path=Path("store"))
+    split = index.settings.split.model_copy(update={"hashed": "uid", "repeated": "apart", "test": 0.4, "valid": 0.3})
+    found = build_windows(store, index.settings.model_copy(update={"split": split}))
+    numbers = {tree.NUMBERS[place]: str(place + 1) for place in range(10)}  # of a wav -> of its line
+    sides = sides_of_blocks(found.blocks, split)
+    assert len(found.blocks) == 10
+    for block, side in zip(found.blocks, sides):
+        text = block.sentences[0].rstrip(".").lower()
+        assert block.uid == str([s.lower() for s in SENTENCES].index(text) + 1)
+        draw = random.Random(int(hashlib.sha256(block.uid.encode()).hexdigest(), 16) + 12).random()
+        assert side == ("test" if draw < 0.4 else "valid" if draw < 0.7 else "train")
+    for row in found.table.itertuples():
+        assert found.blocks[row.block].uid == numbers[int(found.stimuli[row.stimulus][-3:])]
+    assert sides != sides_of_blocks(index.blocks, split)  # texts would deal them out otherwise
