@@ -12,6 +12,7 @@ from neurodecode.config import PipelineSettings
 from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import read_json
 from neurodecode.pipeline import issue_line, load_pipeline, run_pipeline, training_settings
+from neurodecode.pipeline.settings import ranking_settings
 from neurodecode.training import codebook
 from tests.recordings.studies.duin2024_tree import build, run_folder
 
@@ -229,6 +230,20 @@ def test_the_published_pipelines_have_one_split_and_the_paper_s_as_an_alternativ
     single = load_pipeline("duin2024")
     assert single.published_accuracy["mae"].subjects["012"] == "48.54 ± 0.56"
     assert single.published_accuracy["scratch"].subjects["007"] == "59.63 ± 2.20"
+
+
+def test_the_pipeline_for_own_recordings_keeps_one_split_and_a_baseline_and_asks_for_the_folder(tmp_path) -> None:
+    settings = load_pipeline("words_bids")
+    stages = training_settings(settings)
+    assert [str(stage.start_from) for stage in stages.values()] == ["None", "tokenizer", "None", "masked"]
+    assert {(stage.labels.event, stage.labels.split.rule) for stage in stages.values()} == {("word", "run")}
+    assert (stages["tokenizer"].stride, stages["masked"].stride, stages["mae"].stride) == (2.0, 2.0, None)
+    ranking = ranking_settings(settings)
+    assert ranking is not None
+    assert ranking.labels == stages["mae"].labels  # it sees the training windows of the runs that read it
+    with pytest.raises(SettingsError, match=r"own: the folder of the data is not known \(--set cohort.root=FOLDER\)"):
+        run_pipeline(settings, tmp_path / "out", say=lambda line: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_demonstration_ranks_channels_and_puts_scratch_and_linear_methods_beside_pretraining(tmp_path) -> None:
