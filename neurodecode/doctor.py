@@ -13,6 +13,7 @@ PARTS = ("torch", "mne", "mne-bids", "braindecode", "lightning", "h5py", "numpy"
 OPTIONAL = {
     "transformers": "speech",
     "nibabel": "regions",
+    "nilearn": "atlases",
     "dask": "cluster",
     "pyriemann": "riemann",
     "distributed": "cluster",

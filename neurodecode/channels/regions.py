@@ -40,11 +40,14 @@ class Atlas:
         [4, 4]: voxel index -> mm in the space of the atlas.
     names
         Number -> region.
+    files
+        That were downloaded for it.
     """
 
     numbers: np.ndarray
     affine: np.ndarray
     names: dict[int, str]
+    files: tuple[Path, ...] = ()
 
 
 def regions_of(places: np.ndarray, atlas: Atlas, distance: float) -> list[str]:
@@ -184,6 +187,64 @@ def _read_names(labels: str) -> dict[int, str]:
     return names
 
 
+def atlas_of(settings: RegionSettings) -> Atlas:
+    """The atlas that settings name.
+
+    Raises
+    ------
+    SettingsError
+        If a file is missing or is no such thing, or the atlas cannot be downloaded.
+    """
+    if settings.fetched:
+        return _harvard_oxford()
+    return read_atlas(Path(settings.atlas or ""), settings.labels or "")
+
+
+@lru_cache(maxsize=1)
+def _harvard_oxford() -> Atlas:
+    """Cortex of the Harvard-Oxford atlas by side, and where it has none the structures below it, at 1 mm."""
+    name = "regions.atlas: harvard-oxford"
+    otherwise = "or give the path of a volume and regions.labels"
+    try:
+        from nilearn.datasets import fetch_atlas_harvard_oxford
+    except ImportError:
+        raise SettingsError(
+            f"{name} is fetched by nilearn, which is not installed; pip install 'neurodecode[atlases]', {otherwise}"
+        ) from None
+    try:
+        parts = [
+            fetch_atlas_harvard_oxford("cort-maxprob-thr25-1mm", symmetric_split=True, verbose=0),
+            fetch_atlas_harvard_oxford("sub-maxprob-thr25-1mm", verbose=0),
+        ]
+    except Exception as error:  # of the network, of the disk, of a damaged archive
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise SettingsError(
+            f"{name} could not be fetched by nilearn ({reason}); try again online, {otherwise}"
+        ) from None
+    numbers, affine, names = np.zeros((0, 0, 0), np.int32), np.eye(4), {0: ""}
+    for part in parts:
+        own = np.rint(np.asarray(part.maps.dataobj)).astype(np.int32)
+        labels = {number: str(label) for number, label in enumerate(part.labels)}
+        taken = {
+            n
+            for n, label in labels.items()
+            if label.lower() not in NOT_A_REGION and not label.endswith(" Cerebral Cortex")
+        }
+        if not numbers.size:
+            numbers, affine = np.zeros_like(own), np.asarray(part.maps.affine, float)
+        if (
+            own.shape != numbers.shape
+            or not np.allclose(affine, part.maps.affine)
+            or not set(np.unique(own)) <= set(labels)
+        ):
+            raise SettingsError(f"{name}: what nilearn gives is not the atlas that is known here; {otherwise[3:]}")
+        free, offset = (numbers == 0) & np.isin(own, list(taken)), max(names)
+        numbers[free] = own[free] + offset
+        names |= {offset + number: labels[number] for number in taken}
+    files = tuple(Path(part.filename) for part in parts if Path(str(part.get("filename", ""))).is_file())
+    return Atlas(numbers, affine, {number: label for number, label in names.items() if label}, files)
+
+
 def stated_space(files: Iterable[Path]) -> str:
     """The space that a recording's coordsystem.json or electrodes.tsv states, "" when none does."""
     space = ""
@@ -232,8 +293,7 @@ def find_regions(
             f"{f'the space {space}' if space else 'a space that nothing states'}; give regions.transform, or set "
             "regions.space to mni if they are, or regions to null"
         )
-    atlas = read_atlas(Path(settings.atlas or ""), settings.labels or "")
-    found = zip(places, regions_of(points, atlas, settings.distance))
+    found = zip(places, regions_of(points, atlas_of(settings), settings.distance))
     return {name: region for name, region in found if region}
 
 

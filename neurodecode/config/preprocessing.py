@@ -11,6 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from neurodecode.config.base import Settings
 from neurodecode.files import sha256_of_file
 
+FETCHED_ATLASES = ("harvard-oxford",)  # by nilearn, which keeps them in its data folder
+
 
 class RegionSettings(Settings):
     """Regions of the contacts that the recording's own tables give none: from a table of names, then from an atlas."""
@@ -18,7 +20,8 @@ class RegionSettings(Settings):
     table: str | None = None
     """Path of a TSV with the columns subject, name (of the channel, as recorded) and region; no position is needed."""
     atlas: str | None = None
-    """Path of a label volume in MNI space (NIfTI or MGZ: a volume of whole numbers). Positions must be in that space."""
+    """Path of a label volume in MNI space (NIfTI or MGZ: a volume of whole numbers), or harvard-oxford, which nilearn
+    downloads once. Positions must be in MNI space."""
     labels: str | None = None
     """Path of the names of its numbers: TSV with `index` and `name`, or text with number and name a line; or the word
     freesurfer for FreeSurfer's own numbers."""
@@ -33,16 +36,27 @@ class RegionSettings(Settings):
     def _something_to_look_in(self) -> RegionSettings:
         if self.table is None and self.atlas is None:
             raise ValueError("regions names neither a table nor an atlas: give one, or set regions to null")
-        if self.atlas is not None and self.labels is None:
-            raise ValueError("regions.atlas is a volume of numbers: give regions.labels, the names of these")
+        if self.fetched and self.labels is not None:
+            raise ValueError(f"regions.labels: {self.atlas} brings its own names; set labels to null")
+        if self.atlas is not None and not self.fetched and self.labels is None:
+            raise ValueError(
+                "regions.atlas is a volume of numbers: give regions.labels, the names of these (by name alone there is "
+                f"{', '.join(FETCHED_ATLASES)})"
+            )
         if self.atlas is None and self.labels is not None:
             raise ValueError("regions.labels names the numbers of an atlas: give regions.atlas, or set labels to null")
         return self
 
+    @property
+    def fetched(self) -> bool:
+        """Whether the atlas is one that nilearn downloads."""
+        return self.atlas in FETCHED_ATLASES
+
     def content(self) -> dict[str, str]:
         """File -> SHA-256 of the files that are there, for the identity of what is made with them."""
         transforms = glob.glob(self.transform.replace("{subject}", "*")) if self.transform else []
-        files = [Path(file) for file in (self.table, self.atlas, self.labels, *sorted(transforms)) if file]
+        volume = None if self.fetched else self.atlas
+        files = [Path(file) for file in (self.table, volume, self.labels, *sorted(transforms)) if file]
         return {str(file): sha256_of_file(file) for file in files if file.is_file()}
 
 

@@ -20,9 +20,10 @@ import pandas as pd
 
 from neurodecode.channels.layout import INTRACRANIAL
 from neurodecode.channels.region_table import table_regions
-from neurodecode.channels.regions import find_regions, stated_space
+from neurodecode.channels.regions import atlas_of, find_regions, stated_space
 from neurodecode.config.preprocessing import PreprocessingSettings, RegionSettings
 from neurodecode.errors import RecordingError
+from neurodecode.files import sha256_of_file
 from neurodecode.preprocessing.bads import BadChannelScan
 from neurodecode.preprocessing.envelope import EnvelopeBands, design_envelope, envelope_reference
 from neurodecode.preprocessing.filters import Filters, design_filters, line_frequency_of
@@ -199,7 +200,7 @@ def clean(recording: Recording, settings: PreprocessingSettings) -> CleanSignal:
             "table": sum(bool(recording.regions.get(channel)) for channel in rows),
             "named": len(named),
             "atlas": len(near),
-            "files": settings.regions.content(),
+            "files": settings.regions.content() | _fetched_files(settings.regions, near),
         }
     if stretches.dropped:
         found = f"{len(stretches.dropped)} good stretches shorter than {minimum / sfreq:g} s"
@@ -348,6 +349,11 @@ def _look_up_regions(
         "warning" if lacking else "note",
     )
     return named, found, [*notes, note]
+
+
+def _fetched_files(settings: RegionSettings, near: dict[str, str]) -> dict[str, str]:
+    """File -> SHA-256 of a downloaded atlas that was looked into."""
+    return {str(file): sha256_of_file(file) for file in atlas_of(settings).files} if near and settings.fetched else {}
 
 
 def _by_name(recording: Recording, path: Path, contacts: list[str]) -> tuple[dict[str, str], Note]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from neurodecode.channels import regions
 from neurodecode.channels.regions import Atlas, find_regions, read_atlas, regions_of, stated_space
 from neurodecode.config.preprocessing import RegionSettings
 from neurodecode.errors import NeurodecodeError, RecordingError, SettingsError
@@ -189,6 +193,128 @@ def test_what_is_made_changes_with_the_content_of_the_atlas(tmp_path: Path) -> N
     settings = first.model_copy(update={"transform": str(tmp_path / "{subject}.txt")})
     (tmp_path / "01.txt").write_text("x", encoding="utf-8")
     assert str(tmp_path / "01.txt") in settings.content()
+
+
+CORTEX = ["Background", "Left Insular Cortex", "Right Insular Cortex"]
+BELOW = ["Background", "Left Cerebral White Matter", "Left Cerebral Cortex", "Right Hippocampus"]
+
+
+def cortex_and_below() -> tuple[np.ndarray, np.ndarray]:
+    """Two volumes on the grid of AFFINE: the second has something where the first has, and elsewhere."""
+    cortex, below = np.zeros((10, 8, 6), np.uint8), np.zeros((10, 8, 6), np.uint8)
+    cortex[2, 4, 3], cortex[8, 4, 3] = 2, 1  # at (6, 0, 10) and (-6, 0, 10) mm
+    below[8, 4, 3], below[8, 5, 3], below[8, 6, 3], below[2, 6, 3] = 1, 1, 2, 3
+    return cortex, below
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.ModuleType]:
+    """nilearn's module, whose fetching is replaced by what stands above; `asked` holds what was asked for."""
+    nibabel = pytest.importorskip("nibabel")
+    module = types.ModuleType("nilearn.datasets")
+    module.asked = []
+
+    class Bunch(dict):
+        __getattr__ = dict.__getitem__
+
+    def fetch_atlas_harvard_oxford(name: str, symmetric_split: bool = False, verbose: int = 1) -> Bunch:
+        module.asked.append((name, symmetric_split))
+        cortex, below = cortex_and_below()
+        volume, labels = (below, BELOW) if name.startswith("sub") else (cortex, CORTEX)
+        image = nibabel.Nifti1Image(volume, AFFINE)
+        nibabel.save(image, tmp_path / f"{name}.nii.gz")
+        return Bunch(maps=image, labels=labels, filename=str(tmp_path / f"{name}.nii.gz"))
+
+    module.fetch_atlas_harvard_oxford = fetch_atlas_harvard_oxford
+    monkeypatch.setitem(sys.modules, "nilearn", types.ModuleType("nilearn"))
+    monkeypatch.setitem(sys.modules, "nilearn.datasets", module)
+    regions._harvard_oxford.cache_clear()
+    yield module
+    regions._harvard_oxford.cache_clear()
+
+
+def harvard_oxford() -> RegionSettings:
+    return RegionSettings(atlas="harvard-oxford", distance=0.0)
+
+
+def test_an_atlas_by_name_is_fetched_once_and_has_cortex_before_what_lies_below(fetched: types.ModuleType) -> None:
+    places = {
+        "cortex right": np.array([0.006, 0, 0.01]),
+        "cortex left, white matter below": np.array([-0.006, 0, 0.01]),
+        "white matter left": np.array([-0.006, 0.002, 0.01]),
+        "cortex of the lower atlas": np.array([-0.006, 0.004, 0.01]),
+        "hippocampus right": np.array([0.006, 0.004, 0.01]),
+        "nothing": np.array([0.0, 0, 0.01]),
+    }
+    for _ in range(2):
+        assert find_regions(places, harvard_oxford(), "MNI152Lin", "01", "sub-01") == {
+            "cortex right": "Right Insular Cortex",
+            "cortex left, white matter below": "Left Insular Cortex",
+            "white matter left": "Left Cerebral White Matter",
+            "hippocampus right": "Right Hippocampus",
+        }
+    assert fetched.asked == [("cort-maxprob-thr25-1mm", True), ("sub-maxprob-thr25-1mm", False)]
+    assert [path.name for path in regions.atlas_of(harvard_oxford()).files] == [f"{n}.nii.gz" for n, _ in fetched.asked]
+    with pytest.raises(RecordingError, match="an atlas needs MNI positions"):
+        find_regions(places, harvard_oxford(), "ACPC", "01", "sub-01")
+    assert harvard_oxford().content() == {}
+
+
+def test_an_atlas_by_name_that_cannot_be_had_is_one_line(
+    fetched: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route to\nhost")
+
+    good = fetched.fetch_atlas_harvard_oxford
+
+    def other(name: str, **options: object) -> dict:
+        found = good(name)
+        found["labels"] = found["labels"][:1]
+        return found
+
+    for fetch, said in (
+        (
+            offline,
+            r"could not be fetched by nilearn \(no route to host\); try again online, or give the path of a volume",
+        ),
+        (other, "what nilearn gives is not the atlas that is known here; give the path"),
+    ):
+        fetched.fetch_atlas_harvard_oxford = fetch
+        with pytest.raises(SettingsError, match=said) as error:
+            find_regions(PLACES, harvard_oxford(), "MNI152Lin", "01", "sub-01")
+        assert "\n" not in str(error.value)
+    monkeypatch.setitem(sys.modules, "nilearn.datasets", None)  # as if it were not installed
+    with pytest.raises(
+        SettingsError, match=r"nilearn, which is not installed; pip install 'neurodecode\[atlases\]', or give"
+    ):
+        find_regions(PLACES, harvard_oxford(), "MNI152Lin", "01", "sub-01")
+    with pytest.raises(ValueError, match="harvard-oxford brings its own names; set labels to null"):
+        RegionSettings(atlas="harvard-oxford", labels="freesurfer")
+
+
+def test_nilearn_itself_gives_what_is_read_from_files_laid_out_as_it_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nilearn")
+    nibabel = pytest.importorskip("nibabel")
+    folder = tmp_path / "fsl" / "data" / "atlases"
+    (folder / "HarvardOxford").mkdir(parents=True)
+    files = ("cortl", "Cortical-Lateralized", CORTEX), ("sub", "Subcortical", BELOW)
+    for (short, table, labels), volume in zip(files, cortex_and_below()):
+        image = nibabel.Nifti1Image(volume, AFFINE)
+        nibabel.save(image, folder / "HarvardOxford" / f"HarvardOxford-{short}-maxprob-thr25-1mm.nii.gz")
+        lines = [f'<label index="{n}" x="0" y="0" z="0">{label}</label>' for n, label in enumerate(labels[1:])]
+        (folder / f"HarvardOxford-{table}.xml").write_text(f"<atlas><data>{''.join(lines)}</data></atlas>")
+    monkeypatch.setenv("NILEARN_DATA", str(tmp_path))
+    regions._harvard_oxford.cache_clear()
+    atlas = regions.atlas_of(harvard_oxford())
+    regions._harvard_oxford.cache_clear()
+    assert regions_of(at(6, 0, 10), atlas, 0.0) == ["Right Insular Cortex"]
+    assert regions_of(at(-6, 0, 10), atlas, 0.0) == ["Left Insular Cortex"]
+    assert regions_of(at(-6, 2, 10), atlas, 0.0) == ["Left Cerebral White Matter"]
+    assert regions_of(at(6, 4, 10), atlas, 0.0) == ["Right Hippocampus"]
+    assert len(atlas.files) == 2
 
 
 @pytest.mark.shared_data

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurodecode.channels import regions
 from neurodecode.channels.region_table import table_regions
+from neurodecode.channels.regions import Atlas
 from neurodecode.config import PreprocessingSettings, load_settings
 from neurodecode.config.selection import SelectionSettings
 from neurodecode.errors import NeurodecodeError, RecordingError, SettingsError
+from neurodecode.files import sha256_of_file
 from neurodecode.preprocessing.clean import clean
 from neurodecode.recordings.sources import expand_source
 from neurodecode.selection.rank import rank_channels
@@ -28,8 +31,8 @@ def written(folder: Path, lines: str, head: str = HEAD) -> Path:
     return path
 
 
-def settings(**regions: object) -> PreprocessingSettings:
-    return PreprocessingSettings(sfreq=100.0, find_bads=False, regions=regions)
+def settings(**named: object) -> PreprocessingSettings:
+    return PreprocessingSettings(sfreq=100.0, find_bads=False, regions=named)
 
 
 def test_each_channel_gets_the_region_of_its_own_subject(tmp_path: Path) -> None:
@@ -123,14 +126,27 @@ def test_the_atlas_is_asked_for_what_the_table_leaves_open(make_recording, noise
     assert [result.report["regions"][key] for key in ("named", "atlas")] == [1, 1]
 
 
+def test_the_report_names_the_files_of_an_atlas_that_was_downloaded(
+    make_recording, noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = written(tmp_path, "stands for a volume")
+    atlas = Atlas(np.ones((20, 20, 20), int), np.eye(4), {1: "Left Insular Cortex"}, (volume,))
+    monkeypatch.setattr(regions, "_harvard_oxford", lambda: atlas)
+    recording = make_recording(noise(n_channels=2), names=["A1", "A2"], types=["seeg"] * 2)
+    recording.raw.info["chs"][1]["loc"][:3] = 0.005
+    result = clean(recording, settings(atlas="harvard-oxford", space="mni"))
+    assert result.channels["region"].tolist() == ["", "Left Insular Cortex"]
+    assert result.report["regions"]["files"] == {str(volume): sha256_of_file(volume)}
+
+
 def test_settings_name_a_table_or_an_atlas_with_its_labels_and_older_identities_stay() -> None:
-    for regions, said in (
+    for named, said in (
         ({}, "names neither a table nor an atlas"),
         ({"atlas": "a.nii"}, "give regions.labels"),
         ({"table": "t.tsv", "labels": "freesurfer"}, "give regions.atlas"),
     ):
         with pytest.raises(ValueError, match=said):
-            settings(**regions)
+            settings(**named)
     assert settings(atlas="a.nii", labels="freesurfer").identity()["regions"] == {
         "atlas": "a.nii",
         "labels": "freesurfer",
