@@ -151,14 +151,7 @@ def load_source(
         build_windows(opened, settings.segments, chosen_subjects(settings, opened)).fold(fold), settings.minutes
     )
     recorded = pd.read_csv(run / fold / "windows.csv.gz", keep_default_na=False, usecols=["start", "split", "identity"])
-    same = len(recorded) == len(index.table) and all(
-        np.array_equal(recorded[c].to_numpy(), index.table[c].to_numpy()) for c in ("start", "split")
-    )
-    # which tested windows are one segment decides what is asked; by which number it goes does not
-    asked = index.rows("test")
-    codes = [pd.factorize(table["identity"].to_numpy()[asked])[0] for table in (recorded, index.table) if same]
-    same = same and np.array_equal(*codes)
-    if not same:
+    if not same_windows(recorded, index.table):
         raise NeurodecodeError(
             f"{run / fold}: the store {opened.path} gives other windows now than when this run was trained; train again"
         )
@@ -169,6 +162,20 @@ def load_source(
         source = source.only(read_json(run / fold / CHANNELS))
     source.scalers = scalers
     return source
+
+
+def same_windows(recorded: pd.DataFrame, table: pd.DataFrame) -> bool:
+    """Whether two tables of windows are of one split: same samples, sides, and tested windows that are one segment.
+
+    By which number a segment goes is all the same.
+    """
+    if len(recorded) != len(table) or any(
+        not np.array_equal(recorded[c].to_numpy(), table[c].to_numpy()) for c in ("start", "split")
+    ):
+        return False
+    asked = (table["split"] == "test").to_numpy()
+    codes = [pd.factorize(t["identity"].to_numpy()[asked])[0] for t in (recorded, table)]
+    return bool(np.array_equal(*codes))
 
 
 @torch.inference_mode()
