@@ -179,6 +179,28 @@ def calibrate(
     say(f"{made}: calibrated; next: neurodecode evaluate {made}")
 
 
+@app.command("import-weights")
+def bring_weights(
+    file: Annotated[Path, typer.Argument(help="Tensors of a network trained with the published code.")],
+    store: Annotated[Path, typer.Option(help="The store, preprocessed as for that training.")],
+    out: Annotated[Path, typer.Option(help="The run (a folder).")],
+    config: Annotated[str, typer.Option("--config", help="Preset of configs/training, or a YAML file.")] = "released",
+    subjects: Annotated[
+        str, typer.Option(help="People of that training in its order: 01,02,03. Default: the store's, sorted.")
+    ] = "",
+    overrides: Overrides = None,
+) -> None:
+    """A run of weights that others trained with the published code: evaluate, calibrate and start_from read it."""
+    from neurodecode.config import TrainSettings, load_settings
+    from neurodecode.training.imported import import_weights
+
+    settings = load_settings(TrainSettings, config, "configs/training", overrides or [])
+    names = [name.strip() for name in subjects.split(",") if name.strip()]
+    run = import_weights(file, settings, store, out, names, progress=watched_by_a_person())
+    say(f"{run}: imported; next: neurodecode evaluate {run}")
+    say(f"Its figures hold only if {file.name} was never trained on what this store's split tests.")
+
+
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A trained run.")],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from neurodecode.config import TrainSettings
+from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, write_json
 from neurodecode.models.build import build_model, count_parameters
 from neurodecode.models.deep_mel import compared_dimensions, with_speech
@@ -36,6 +37,7 @@ from neurodecode.store.store import Store
 from neurodecode.training import run_folder
 from neurodecode.training.chosen import CHANNELS, chosen_channels, described, refuse_other_channels, resolved
 from neurodecode.training.data import Source
+from neurodecode.training.imported import Weights
 from neurodecode.training.portion import chosen_subjects, session_names, sessions_of, trained_rows, within_minutes
 from neurodecode.training.start import Start, freeze, write_start
 from neurodecode.training.task import AlignerTask
@@ -60,7 +62,15 @@ class FoldData:
     sessions: Sessions | None = None
 
 
-def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True, progress: bool = True) -> Path:
+def fit(
+    settings: TrainSettings,
+    store: Path,
+    out: Path,
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    weights: Weights | None = None,
+) -> Path:
     """Train.
 
     Parameters
@@ -75,6 +85,8 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
         Go on with a run that is there; False throws it away.
     progress
         Show a progress bar, if a person looks (standard error is a terminal).
+    weights
+        Take these, and train nothing: see `imported.import_weights`.
 
     Returns
     -------
@@ -95,11 +107,20 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
     names = chosen_subjects(settings, opened)
     chosen = [r for r in opened.recordings if not names or r.subject in names]
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
+    brought = None if weights is None else weights.described
+    if info is not None and info.get("weights") != brought:
+        raise SettingsError(f"{out}: holds a run with other weights at its beginning; give another --out")
     if info is not None and info["finished"]:
         return out
     index = build_windows(opened, settings.segments, names)
+    if weights is not None and len(index.folds) > 1:
+        raise SettingsError(
+            f"{weights.file}: was trained on one split, segments.split.rule {settings.segments.split.rule} has "
+            f"{len(index.folds)}; use the rule content"
+        )
     features = compute_features(opened, settings.features, progress, index.borders)
-    _warn_about_batches(settings, index)
+    if weights is None:
+        _warn_about_batches(settings, index)
     device = data_device(settings, accelerator, index)
     if settings.channels is not None:  # all folds are asked before the first is trained
         for name in index.folds:
@@ -107,6 +128,9 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
     first = _source(settings, index, index.folds[0], features, device)
     if info is None:
         info = _describe(settings, opened, index, features, first)
+        if weights is not None:  # what does not fit is said before anything is written
+            weights.fill(_network(settings, first), info, first.layouts, settings)
+            info["weights"] = brought
         if first_process():
             run_folder.write_run(out, info)
     for name in index.folds:
@@ -119,6 +143,10 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
         start = None if settings.start_from is None else Start(settings, name)
         source.scalers = source.fit_scalers() if start is None else start.scalers(source.fit_scalers())
         data = _prepare(settings, source, folder)
+        fill = None if start is None else partial(start.fill, info=info)
+        if weights is not None:
+            fill = partial(weights.fill, info=info, layouts=source.layouts, settings=settings)
+            data = replace(data, train=data.train[:0])
         finished = train_fold(
             settings,
             data,
@@ -126,7 +154,7 @@ def fit(settings: TrainSettings, store: Path, out: Path, *, resume: bool = True,
             accelerator=accelerator,
             precision=precision,
             progress=progress,
-            start=None if start is None else partial(start.fill, info=info),
+            start=fill,
         )
         if first_process():
             write_json(folder / "finished.json", finished)
@@ -230,6 +258,22 @@ def _prepare(settings: TrainSettings, source: BatchSource, folder: Path) -> Fold
     )
 
 
+def _network(settings: TrainSettings, source: BatchSource) -> nn.Module:
+    """The network of a fold, with weights as they are drawn."""
+    sessions = None if settings.model.sessions == "none" else sessions_of(source.index, settings.model.session_unit)
+    model = build_model(
+        settings.model,
+        n_chans=source.layouts.n_chans,
+        n_outputs=compared_dimensions(settings.speech, source.dimension),
+        n_times=source.n_times,
+        sfreq=source.index.sfreq,
+        n_subjects=len(source.index.subjects),
+        layouts=source.layouts,
+        sessions=sessions,
+    )
+    return with_siglip(with_speech(model, settings.speech, source.dimension), settings.objective)
+
+
 def _describe(
     settings: TrainSettings, store: Store, index: WindowIndex, features: FeatureStore, source: BatchSource
 ) -> dict[str, Any]:
@@ -255,10 +299,6 @@ def _describe(
     }
     unit = settings.model.session_unit
     sessions = None if settings.model.sessions == "none" else sessions_of(source.index, unit)
-    model = build_model(
-        settings.model, **sizes, n_subjects=len(index.subjects), layouts=source.layouts, sessions=sessions
-    )
-    model = with_siglip(with_speech(model, settings.speech, source.dimension), settings.objective)
     return {
         "schema": run_folder.SCHEMA,
         "name": settings.name,
@@ -275,7 +315,7 @@ def _describe(
         "start_from": None if settings.start_from is None else {"run": settings.start_from.as_posix()},
         "split": split,
         "folds": index.folds,
-        "n_parameters": count_parameters(model),
+        "n_parameters": count_parameters(_network(settings, source)),
         "versions": run_folder.versions(),
         "command": " ".join(["neurodecode", *sys.argv[1:]]),
         "finished": False,
