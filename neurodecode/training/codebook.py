@@ -98,6 +98,8 @@ def fit_codebook(
     index = _index(settings, opened)
     if settings.start_from is not None:
         _check_all_folds(settings, index, settings.start_from)
+    for name in index.folds:
+        _check_start(settings, _fold(settings, index, name))
     kept: dict[str, dict[str, list[str]] | None] = dict.fromkeys(index.folds)
     if settings.channels is not None:  # all folds are asked before the first is trained
         kept = {name: chosen_channels(settings.channels, _fold(settings, index, name)) for name in index.folds}
@@ -124,7 +126,6 @@ def fit_codebook(
         write_json(folder / CHANNELS, dict(zip(fold.subjects, data.channels)))
         write_levels(folder, levels[name])
         task = stage_task(settings, model, data, start, levels[name])
-        _check_start(settings, fold)
         names = (*logged(settings), *table_columns(settings, fold.subjects), *accuracy_columns(levels[name]))
         columns = ("epoch", "step", "train_loss", "valid_loss", *names, "learning_rate", "seconds")
         table = MetricsTable(folder / "metrics.csv", columns, "labels.scaling.clamp")

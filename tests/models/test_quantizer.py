@@ -26,6 +26,7 @@ MAKERS: dict[str, Callable[[], Quantizer]] = {
     "product of one": lambda: ProductCodebook(8, 12, groups=1),
     "shared and private": lambda: SharedPrivateCodebook(12, 3, 8, n_subjects=3, start_tokens=16),
     "shared and private from random rows": lambda: SharedPrivateCodebook(12, 3, 8, n_subjects=3, start_tokens=0),
+    "shared and private after two steps": lambda: SharedPrivateCodebook(12, 3, 8, 3, start_tokens=16, start_after=2),
     "shared and private of one": lambda: SharedPrivateCodebook(12, 4, 8, start_tokens=0, revive_below=0),
 }
 

@@ -118,9 +118,11 @@ def test_a_window_counts_as_seen_to_its_ends(tmp_path) -> None:
     from neurodecode.training.codebook_data import refuse_seen_tests
     from tests.training.codebook_cohort import cohort
 
-    chosen = settings("classify", "labels.window.tmin=0.42", "labels.window.tmax=0.62", "labels.split.test_runs=['2']")
+    chosen = settings("classify", "labels.window.tmin=0.42", "labels.window.tmax=0.58", "labels.split.test_runs=['2']")
     index = build_labels(cohort({"1": ("A1", "A2", "A3")}), chosen.labels).fold("fold-0")
-    with pytest.raises(LeakageError, match="was trained on second"):  # 0.42 to 0.5 s after an event
+    with pytest.raises(
+        LeakageError, match="was trained on second"
+    ):  # 0.42 to 0.5 s after an event; the next window begins at 0.6 s
         refuse_seen_tests(index, first, "fold-0", info)
 
 
