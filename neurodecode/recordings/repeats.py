@@ -11,6 +11,7 @@ filtered or referenced again are not found. About every 64th place has one; flat
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -66,6 +67,22 @@ def fingerprints(signal: np.ndarray, names: list[str]) -> np.ndarray:
     # by the upper bits: the lower ones of a product depend on the lower ones of its factors alone
     taken = (turns >= TURNS) & (values >> np.uint64(32) < np.uint64(2**32 // ONE_IN))
     return np.unique(values[taken])
+
+
+def holder(signal: np.ndarray, names: list[str], known: Mapping[str, np.ndarray]) -> str:
+    """Key of the fingerprints of which a signal shares most, two at least; "" when it shares fewer with all.
+
+    Parameters
+    ----------
+    signal, names
+        As `fingerprints` takes them.
+    known
+        Key -> fingerprints on the same channels.
+    """
+    own = fingerprints(signal, names)
+    shared = {key: int(np.isin(own, theirs).sum()) for key, theirs in known.items()}
+    most = max(shared, key=lambda key: shared[key], default="")
+    return most if shared.get(most, 0) >= 2 else ""
 
 
 def _number(name: str) -> int:

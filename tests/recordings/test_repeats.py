@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurodecode.recordings.repeats import ONE_IN, fingerprints, overlap
+from neurodecode.recordings.repeats import ONE_IN, fingerprints, holder, overlap
 
 NAMES = ["A1", "A2", "B1"]
 
@@ -55,6 +55,18 @@ def test_a_stretch_is_found_elsewhere_scaled_shifted_rounded_and_in_another_orde
     assert np.isin(own, fingerprints(long.astype(np.float32), NAMES)).mean() > 0.9
     half = fingerprints(long[:, :9277], NAMES)  # the first half of the trial
     assert 0.3 < np.isin(own, half).mean() < 0.6
+
+
+def test_the_file_that_shares_most_with_a_signal_is_named_and_none_when_nothing_is_shared() -> None:
+    first, second = noise(6000, 1), noise(6000, 2)
+    known = {"1": fingerprints(first, NAMES), "2": fingerprints(second, NAMES)}
+    mixed = np.concatenate([first[:, :1500], second[:, :4000]], axis=1)
+    assert holder(mixed, NAMES, known) == "2"
+    assert holder(mixed[:, :2000], NAMES, known) == "1"
+    assert holder(noise(6000, 3), NAMES, known) == ""
+    assert holder(mixed, NAMES, {}) == ""
+    one = {"1": fingerprints(mixed, NAMES)[:1]}  # one alone may be chance
+    assert holder(mixed, NAMES, one) == ""
 
 
 def test_other_channels_are_another_signal() -> None:

@@ -28,7 +28,7 @@ from neurodecode.config import CohortCard
 from neurodecode.errors import RecordingError
 from neurodecode.recordings.formats import refuse_pointer
 from neurodecode.recordings.recording import Note, Recording, RecordingSource, events_table
-from neurodecode.recordings.repeats import fingerprints, overlap
+from neurodecode.recordings.repeats import fingerprints, holder, overlap
 from neurodecode.recordings.revision import revision_of
 from neurodecode.recordings.safe_pickle import read_pickle
 from neurodecode.recordings.sources import natural
@@ -347,7 +347,7 @@ def _trials_of(folder: Path, names: list[str]) -> _Trials | None:
 def _read_all_trials(runs: tuple[tuple[str, Path], ...], names: tuple[str, ...], _: tuple[int, ...]) -> _Trials:
     """One run after the other is in memory; the last argument is there for the cache alone."""
     own = {run: _channel_names(path.with_name("info")) for run, path in runs}
-    shared = [name for name in names if all(name in found for found in own.values())]
+    shared = [name for name in names if all(name in others for others in own.values())]
     if not shared:
         raise RecordingError(
             f"{runs[0][1].parents[3]}: the pretraining layout and the released trials share no channel; they are of two "
@@ -356,9 +356,12 @@ def _read_all_trials(runs: tuple[tuple[str, Path], ...], names: tuple[str, ...],
     seen, spreads = {}, []
     for run, path in runs:
         rows = [own[run].index(name) for name in shared]
-        trials = [_trial(path, n, item, len(own[run]))[1][rows] for n, item in enumerate(_items(path))]
-        spreads += [trial.std(axis=1) for trial in trials]
-        seen[run] = np.unique(np.concatenate([fingerprints(trial, shared) for trial in trials]))
+        found = []
+        for number, item in enumerate(_items(path)):
+            trial = _trial(path, number, item, len(own[run]))[1][rows]
+            spreads.append(trial.std(axis=1))
+            found.append(fingerprints(trial, shared))
+        seen[run] = np.unique(np.concatenate(found))
     return _Trials(shared, np.median(spreads, axis=0), seen)
 
 
@@ -372,14 +375,15 @@ def _read_pieces(
     if not files:
         raise RecordingError(f"{folder}: no file from number {first} on, there were more before; list the source again")
     trials, both = _trials_of(folder, names), options.get("part") == "both"
-    held = _hold_trials(files, names, trials) if trials else {}
     taken: list[tuple[int, int, np.ndarray]] = []  # number of a file, its samples that are known, all of them
-    joined, repeated = [], 0
+    joined, repeated, held = [], 0, {}
     before = _piece(everything[first - 1], len(names))[0] if first else np.empty((len(names), 0))
     for number, path in enumerate(files):
         piece = _piece(path, len(names))[0]
         known = overlap(before, piece)
         repeated += bool(known)
+        if trials and (run := holder(piece[[names.index(name) for name in trials.names]], trials.names, trials.seen)):
+            held[path] = run
         if known < piece.shape[1] and not (both and path in held):
             joined.append(bool(taken) and bool(known) and taken[-1][0] == number - 1)
             taken.append((number, known, piece))
@@ -424,19 +428,6 @@ def _read_pieces(
             )
         )
     return _raw(signal, [names[row] for row in rows], starts, lengths), events, files, notes
-
-
-def _hold_trials(files: list[Path], names: list[str], trials: _Trials) -> dict[Path, str]:
-    """File -> run, of the pieces that share two fingerprints or more with trials of a run."""
-    found = {}
-    for file in files:
-        piece = _piece(file, len(names))[0][[names.index(name) for name in trials.names]]
-        own = fingerprints(piece, trials.names)
-        shared = {run: int(np.isin(own, theirs).sum()) for run, theirs in trials.seen.items()}
-        most = max(shared, key=lambda run: shared[run])
-        if shared[most] >= 2:
-            found[file] = most
-    return found
 
 
 def _same_spread(files: list[Path], names: list[str], trials: _Trials, file: str) -> tuple[np.ndarray, list[Note]]:
