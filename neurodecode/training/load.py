@@ -175,7 +175,7 @@ def same_windows(recorded: pd.DataFrame, table: pd.DataFrame) -> bool:
         return False
     asked = (table["split"] == "test").to_numpy()
     codes = [pd.factorize(t["identity"].to_numpy()[asked])[0] for t in (recorded, table)]
-    return bool(np.array_equal(*codes))
+    return bool(np.array_equal(codes[0], codes[1]))
 
 
 @torch.inference_mode()
