@@ -22,7 +22,7 @@ class ObjectiveSettings(Settings):
     belong together; mse: regression of the features."""
     negatives: int | None = Field(None, ge=2)
     """Candidates that a window is compared with, its own among them: the batch over all devices is cut into parts of so many
-    (the published code: 128 of 256, a part a device). None: the whole batch."""
+    (the published code: 128 of 256, a part a device). None, or as many as the batch has: all of it."""
     mask_duplicates: bool = False
     """Copies of a segment in the batch are not counted as negatives (the paper counts them; siglip never does)."""
     share_duplicates: bool = False
@@ -143,7 +143,7 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _parts_are_whole(self) -> TrainSettings:
         size, part = self.training.batch_size, self.objective.negatives
-        if part is not None and size % part:
+        if part is not None and size > part and size % part:
             raise ValueError(
                 f"training.batch_size {size} is no multiple of objective.negatives {part}: windows would have different "
                 "numbers of candidates"

@@ -64,6 +64,13 @@ def test_the_published_rows_hear_each_block_alone(name: str) -> None:
     assert settings(name)["features.extent"] == "block"
 
 
+def test_the_code_compares_a_window_with_the_128_of_its_device_and_the_article_with_all() -> None:
+    sizes = {name: settings(name) for name in ("paper", "paper_wav2vec2", "released", "released_batch_128")}
+    found = {name: (s["training.batch_size"], s["objective.negatives"]) for name, s in sizes.items()}
+    assert found["paper"] == found["paper_wav2vec2"] == (256, None)
+    assert (found["released"], found["released_batch_128"]) == ((256, 128), (128, 128))
+
+
 def test_every_ablation_preset_is_checked() -> None:
     rows = {"paper_mse", "paper_wav2vec2"}  # of the main table
     assert {p.stem for p in (resource_folder("configs") / "training").glob("paper_*.yaml")} - rows == set(ABLATIONS)

@@ -395,11 +395,13 @@ def test_paper_and_released_differ_where_the_article_and_its_code_do() -> None:
     assert paper.features.encoder == code.features.encoder == "facebook/wav2vec2-large-xlsr-53"
     assert (paper.segments.split.extent, code.segments.split.extent) == ("stimulus", "recording")
     assert (paper.segments.split.repeated, code.segments.split.repeated) == ("together", "apart")
-    # what is the same in both: model, objective, windows, scaling, seeds; and both keep blocks apart
+    # all of the batch are candidates, or those of one of the two devices
+    assert (paper.objective.negatives, code.objective.negatives) == (None, 128)
+    # what is the same in both: model, else the objective, windows, scaling, seeds; and both keep blocks apart
     assert paper.features.extent == code.features.extent == "block"
     assert (paper.model, paper.objective, paper.training, paper.seed) == (
         code.model,
-        code.objective,
+        code.objective.model_copy(update={"negatives": None}),
         code.training,
         code.seed,
     )

@@ -165,6 +165,13 @@ def test_parts_are_of_the_size_asked_for_or_all_but_equal_smaller_ones() -> None
     assert [b - a for a, b in parts_of(10, 4)] == [3, 3, 4]
 
 
+def test_a_batch_that_is_smaller_than_the_part_is_one_part() -> None:
+    estimate, given = batch(64)
+    found = task(negatives=256)._loss(estimate, given.target, given.identity, given)
+    torch.testing.assert_close(found, ClipLoss()(estimate, given.target))
+    validate(TrainSettings, {"objective": {"negatives": 128}, "training": {"batch_size": 64}}, "test")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
