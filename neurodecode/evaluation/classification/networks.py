@@ -9,6 +9,7 @@ import copy
 import difflib
 import inspect
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,14 @@ def find_network(name: str) -> type[nn.Module]:
 
     if name in NETWORKS:
         return NETWORKS[name]
-    import braindecode.models
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its dependencies' next versions: nothing that a user could mend
+        import braindecode.models
 
     found = getattr(braindecode.models, name, None)
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        known = [*NETWORKS, *(n for n in dir(braindecode.models) if n[0].isupper())]
+        every = {n: getattr(braindecode.models, n) for n in dir(braindecode.models)}
+        known = [*NETWORKS, *(n for n, c in every.items() if inspect.isclass(c) and issubclass(c, nn.Module))]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else "see braindecode.models for the names"
         raise SettingsError(
@@ -53,17 +57,29 @@ def build_network(settings: NetworkMethod, *, n_chans: int, n_outputs: int, n_ti
     Raises
     ------
     SettingsError
-        If it cannot be built so.
+        If it cannot be built so, or does not give a score for each label.
     """
     cls = find_network(settings.network)
+    sizes = f"{n_chans} channels x {n_times} samples at {sfreq:g} Hz"
     try:
-        return cls(n_chans=n_chans, n_outputs=n_outputs, n_times=n_times, sfreq=sfreq, **settings.options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of options that are to go, which nobody here has set
+            model = cls(n_chans=n_chans, n_outputs=n_outputs, n_times=n_times, sfreq=sfreq, **settings.options)
+            with torch.inference_mode():
+                given = model.eval()(torch.zeros(2, n_chans, n_times))
     except Exception as error:  # of many authors' constructors
         text = " ".join(str(error).split())[:200]
         raise SettingsError(
-            f"network: {settings.network} cannot be built for {n_chans} channels x {n_times} samples at {sfreq:g} Hz "
-            f"({type(error).__name__}: {text}); change its options or the window"
+            f"network: {settings.network} cannot be built for {sizes} ({type(error).__name__}: {text}); change its options or "
+            "the window"
         ) from error
+    if not isinstance(given, torch.Tensor) or given.shape != (2, n_outputs):
+        what = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+        raise SettingsError(
+            f"network: {settings.network} is no classifier of {sizes}: of two windows and {n_outputs} labels it makes {what}, "
+            f"not {(2, n_outputs)}; choose another"
+        )
+    return model
 
 
 def network(trials: Trials, settings: NetworkMethod, balanced: bool, seed: int) -> np.ndarray:

@@ -62,9 +62,11 @@ def _covariances(trials: Trials, rows: np.ndarray, settings: RiemannMethod) -> n
     found = np.concatenate(parts) if parts else np.zeros((0, n_chans, n_chans))
     lowest = np.linalg.eigvalsh(found)[:, 0].min() if len(found) else 1.0
     if lowest <= 0:
+        shrunk = settings.covariance != "scm"
+        mend = "a channel is flat: mark it bad, or use longer" if shrunk else "use covariance oas or lwf, longer"
         raise SettingsError(
-            f"riemann: a covariance of {n_chans} channels has no full rank (smallest eigenvalue {lowest:.2g}); use covariance "
-            "oas or lwf, longer windows, or a reference that keeps the rank"
+            f"riemann: a covariance of {n_chans} channels has no full rank (smallest eigenvalue {lowest:.2g}); {mend} windows, "
+            "or a reference that keeps the rank"
         )
     return found
 

@@ -328,6 +328,12 @@ def _refuse_empty(question: Question, trials: Trials) -> None:
                 f"{question.fold}: {question.subject or 'the cohort'} has no {side} window; leave the subject out with "
                 "subjects, or set fit to cohort"
             )
+    labels = np.unique(trials.labels(trials.train))
+    if len(labels) < 2:
+        raise NeurodecodeError(
+            f"{question.fold}: all training windows of {question.subject or 'the cohort'} have the label "
+            f"{trials.index.vocabulary[labels[0]]}; a classifier needs two labels, so change the split or the windows"
+        )
     if not len(trials.columns):
         raise NeurodecodeError(
             f"{question.fold}: {question.subject or 'the cohort'} has no channel that is good in every recording; set fit to "

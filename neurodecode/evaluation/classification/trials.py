@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from neurodecode.errors import NeurodecodeError
 from neurodecode.segments.batches import Batch, BatchSource
 from neurodecode.segments.labels import UNKNOWN, LabelIndex
 from neurodecode.segments.scaling import Scalers
@@ -71,9 +72,31 @@ class Trials:
         return self[rows].signal
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
-        """A batch with the columns of these windows only, as training loops want it."""
+        """A batch with the columns of these windows only, as training loops want it.
+
+        Raises
+        ------
+        NeurodecodeError
+            If a sample is not a number.
+        """
         batch = self.source[rows]
-        return replace(batch, signal=batch.signal[:, torch.as_tensor(self.columns)])
+        signal = batch.signal[:, torch.as_tensor(self.columns)]
+        if not torch.isfinite(signal).all():
+            raise NeurodecodeError(self._broken())
+        return replace(batch, signal=signal)
+
+    def _broken(self) -> str:
+        """Where the first sample is that is not a number: before scaling, by which it reaches all windows of a channel."""
+        for row in self.all_rows():
+            fine = torch.isfinite(self.source.baselined(np.array([row]))[0, torch.as_tensor(self.columns)]).all(-1)
+            if not fine.all():
+                entry = self.index.table.iloc[int(row)]
+                channel = self.source.layouts.names[self.columns[int((~fine).int().argmax())]]
+                return (
+                    f"{self.index.recordings[entry['recording']].name}: {channel} has samples that are not numbers in the "
+                    f"window at {entry['start'] / self.sfreq:.2f} s; mark the channel or the span bad and preprocess again"
+                )
+        return f"{self.index.fold_name}: signals are not numbers once scaled; set labels.scaling.brain to another kind"
 
     def in_parts(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
         """Signals of many rows, some at a time: yields [b, C, T]."""

@@ -255,6 +255,12 @@ def test_a_network_of_one_seed_answers_the_same_twice_and_another_seed_otherwise
             {},
             r"methods.x: network: EnvelopeGru cannot be built for 3 channels .* below half",
         ),
+        ({"x": {"kind": "network", "network": "EEGModuleMixin"}}, {}, "neither .* nor a class of braindecode.models; "),
+        (
+            {"x": {"kind": "network", "network": "ShallowFBCSPNet"}},
+            {},
+            r"methods.x: network: ShallowFBCSPNet cannot be built for 3 channels x 60 samples at 100 Hz .*the window",
+        ),
         (
             {"x": {"kind": "lda", "power": {"bands": [[60, 90]]}}},
             {},
@@ -274,6 +280,49 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, methods, changes, messa
     with pytest.raises(SettingsError, match=message) as caught:
         run(cohort(people=3), tmp_path / "out", methods, **changes)
     assert "\n" not in str(caught.value)
+
+
+def _nan(recording: Any) -> None:
+    recording.signal[1, 200:260] = np.nan
+
+
+def _one_label(recording: Any) -> None:
+    if recording.run in ("1", "2"):
+        recording.events["label"] = "ba"
+
+
+def _flat(recording: Any) -> None:
+    recording.signal[:] = 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "method", "message"),
+    [
+        (_nan, LDA, r"sub-1_run-1: A2 has samples that are not numbers in the window at 1\.50 s; mark the"),
+        (_one_label, RIDGE, "fold-0: all training windows of 1 have the label ba; a classifier needs two labels"),
+        (_flat, RIEMANN, "no full rank .* a channel is flat: mark it bad"),
+    ],
+    ids=["nan", "one label", "flat"],
+)
+def test_recordings_that_cannot_be_learnt_from_are_named_in_one_line(tmp_path, spoil, method, message) -> None:
+    if method is RIEMANN:
+        pytest.importorskip("pyriemann")
+    store = cohort(people=2)
+    for recording in store.recordings:
+        spoil(recording)
+    with pytest.raises(NeurodecodeError, match=message) as caught:
+        run(store, tmp_path / "out", {"x": method}, labels={"unknown": "wrong"})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_constant_channel_and_a_single_channel_do_no_harm(tmp_path) -> None:
+    store = cohort(people=2)
+    for recording in store.recordings:
+        recording.signal[1] = 3e-5
+    assert value(run(store, tmp_path / "constant", {"lda": LDA, "ridge": RIDGE}), "lda") > 0.9
+    for recording in store.recordings:
+        recording.signal, recording.channels = recording.signal[:1].copy(), recording.channels.iloc[:1]
+    assert value(run(store, tmp_path / "single", {"lda": LDA, "ridge": RIDGE}), "ridge") > 0.9
 
 
 def test_a_window_of_which_one_end_is_given_is_not_moved_baselined_or_closed_as_that_of_a_sound() -> None:
