@@ -271,6 +271,7 @@ def test_tuples_inside_each_other_are_counted_before_one_of_them_is_hashed(tmp_p
         (b"\x95" + (2**40).to_bytes(8, "little") + b"N.", "ends early"),
         (b"\x8b" + (2**30).to_bytes(4, "little") + b".", "ends early"),
         (b"\x8b\xff\xff\xff\xff.", "do not fit together"),
+        (b"Nq\x00j\x05", "ends early"),  # cut inside a place
         (b"h\x05.", "do not fit together"),
         (b"\x86.", "do not fit together"),
         (b"\xff.", "do not fit together"),
