@@ -13,6 +13,7 @@ from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import read_json
 from neurodecode.pipeline import issue_line, load_pipeline, run_pipeline, training_settings
 from neurodecode.pipeline.settings import ranking_settings
+from neurodecode.reports.report import write_report
 from neurodecode.training import codebook
 from tests.recordings.studies.duin2024_tree import build, run_folder
 
@@ -118,6 +119,8 @@ def test_the_summary_holds_means_over_seeds_and_over_patients_beside_what_was_pu
     cards = re.findall(r'<div class="soft small">([^<]+)</div>\s*<div class="value">', single)
     assert cards == ["accuracy", "balanced accuracy"]
     assert "1 subject (002)" in single
+    curve = single[single.index('aria-label="accuracy"') :].partition("</svg>")[0]
+    assert ">chance<" in curve
 
 
 def test_running_again_trains_nothing(root, finished, monkeypatch) -> None:
@@ -246,15 +249,26 @@ def test_the_pipeline_for_own_recordings_keeps_one_split_and_a_baseline_and_asks
     assert not (tmp_path / "out").exists()
 
 
-def test_the_demonstration_ranks_channels_and_puts_scratch_and_linear_methods_beside_pretraining(tmp_path) -> None:
+def test_the_demonstration_ranks_channels_and_puts_scratch_and_linear_methods_beside_pretraining(
+    tmp_path, monkeypatch
+) -> None:
     small = ["words.runs=3", "words.repetitions=2", "words.count=4", "words.conversation_seconds=20", "channels=24"]
     changed = [f"cohort.options.{option}" for option in small]
     changed += ["cohort.expected_recordings=8", "seeds=[0]"]
     stages = ("tokenizer", "masked", "scratch", "mae")
     changed += [f"training.{label}.training={{epochs: 1, warmup: 0}}" for label in stages]
     changed += ["training.tokenizer.model.quantizer={codes: 8, start_tokens: 32}"]
-    out = tmp_path / "out"
+    monkeypatch.chdir(tmp_path)  # a relative folder, as people give it
+    out = Path("out")
     assert run_pipeline(load_pipeline("demo_words", changed), out, say=lambda line: None) == []
+    page = (out / "report.html").read_text(encoding="utf-8")
+    stages_and_classifiers = ["tokenizer", "masked", "scratch/seed-0", "mae/seed-0"]
+    assert re.findall(r'href="([^"]*)/report.html"', page) == [f"runs/{name}" for name in stages_and_classifiers]
+    assert "published" not in page.partition("<body>")[2]
+    # and the page finds its runs when the folder has been moved
+    moved = write_report(out.rename("moved")).read_text(encoding="utf-8")
+    assert moved == page
+    out = Path("moved")
     summary = read_json(out / "summary.json")
     assert (summary["simulated"], list(summary["labels"]), summary["rules"]) == (True, ["scratch", "mae"], ["run"])
     assert [(c["base"], c["label"]) for c in summary["comparisons"]] == [("scratch", "mae")]

@@ -271,7 +271,9 @@ def subjects_table(summary: dict[str, Any]) -> tuple[str, list[str], list[list[s
         for row in rows:
             row.append(_with_interval(entry["subjects"].get(row[0], {}).get("accuracy")))
     chance = [e["subjects"].get(s, {}).get("accuracy") for s in summary["subjects"] for e in summary["labels"].values()]
-    title = "accuracy, %, of each subject: mean [95 % interval over seeds]; published: mean ± deviation over seeds"
+    title = "accuracy, %, of each subject: mean [95 % interval over seeds]"
+    if any(entry["published"].get("subjects") for entry in summary["labels"].values()):
+        title += "; published: mean ± deviation over seeds"
     columns.append("chance")
     for number, row in enumerate(rows):
         mine = chance[number * len(summary["labels"]) : (number + 1) * len(summary["labels"])]

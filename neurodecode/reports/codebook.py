@@ -44,6 +44,9 @@ def run_content(run: Path, info: dict[str, Any]) -> dict[str, Any]:
     """Everything the template shows of a run of any stage."""
     task = info["settings"]["task"]
     folds = metrics(run, info)
+    if task == "classify":  # a guess among the labels of training, beside the curve
+        known = info["split"]["labels"]["train"]
+        folds = {name: table | {"chance": np.full(len(table["epoch"]), 1 / known)} for name, table in folds.items()}
     content: dict[str, Any] = {
         "info": info,
         "question": QUESTIONS[task],
@@ -160,7 +163,9 @@ def _curves(task: str, folds: dict[str, dict[str, np.ndarray]]) -> list[dict[str
             ("cosine to hidden embeddings", ["valid_cosine", "valid_mean_embedding"], "On validation windows."),
             ("error of hidden patches", ["valid_loss", "valid_zero", "valid_mean"], "On validation windows."),
         ],
-        "classify": [("accuracy", ["valid_accuracy"], "On validation windows; the test windows chose nothing.")],
+        "classify": [
+            ("accuracy", ["valid_accuracy", "chance"], "On validation windows; the test windows chose nothing.")
+        ],
     }
     for title, columns, caption in drawn[task]:
         if columns[-1] not in next(iter(folds.values())):  # what stands beside the figure belongs to another target
@@ -272,7 +277,7 @@ def summary_content(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
         for label, entry in summary["labels"].items()
         for run in entry["runs"]
     ]
-    pretraining = [_linked(folder, run) | _pretrained(run) for run in _starts(summary)]
+    pretraining = [_linked(folder, run) | _pretrained(run) for run in _starts(folder, summary)]
     return {
         "summary": summary,
         "question": summary.get("title") or QUESTIONS["classify"],
@@ -307,21 +312,31 @@ def _stacked(title: str, columns: list[str], rows: list[list[str]]) -> tuple[str
     return title, [columns[k] for k in kept], found
 
 
+def _there(folder: Path, run: Path) -> Path:
+    """Where a run of a pipeline is now: its folder may have been moved since, or named from elsewhere."""
+    top, parts = folder.resolve(), run.parts
+    if not (run / "run.json").is_file() and "runs" in parts:
+        moved = top.joinpath(*parts[len(parts) - 1 - parts[::-1].index("runs") :])
+        return moved if (moved / "run.json").is_file() else run
+    return run.resolve()
+
+
 def _linked(folder: Path, run: Path) -> dict[str, str]:
     """Name of a run as seen from a page, and the link to its report; no link where there is none."""
-    below = run.relative_to(folder) if run.is_relative_to(folder) else run
-    there = (run / "report.html").is_file()
+    whole, top = _there(folder, run), folder.resolve()
+    below = whole.relative_to(top) if whole.is_relative_to(top) else run
+    there = (whole / "report.html").is_file()
     return {"name": below.as_posix(), "link": f"{below.as_posix()}/report.html" if there else ""}
 
 
-def _starts(summary: dict[str, Any]) -> list[Path]:
+def _starts(folder: Path, summary: dict[str, Any]) -> list[Path]:
     """Runs that the encoders came from, and those that these came from, each once, the first stage first."""
     found: list[Path] = []
     for entry in summary["labels"].values():
         for name in entry["runs"]:
-            chain, run = [], Path(name)
+            chain, run = [], _there(folder, Path(name))
             while (run / "run.json").is_file() and (start := read_run(run)["start_from"]):
-                run = Path(start["run"])
+                run = _there(folder, Path(start["run"]))
                 chain.append(run)
             found += [run for run in reversed(chain) if run not in found and (run / "run.json").is_file()]
     return found

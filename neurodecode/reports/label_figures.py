@@ -21,8 +21,15 @@ NAMES = {
     "valid_loss": "network",
     "usage": "share of the table",
     "perplexity": "perplexity",
+    "chance": "chance",
 }
-BESIDE = {"valid_zero": CONTROL, "valid_mean": LINEAR, "valid_majority": CONTROL, "valid_mean_embedding": CONTROL}
+BESIDE = {
+    "valid_zero": CONTROL,
+    "valid_mean": LINEAR,
+    "valid_majority": CONTROL,
+    "valid_mean_embedding": CONTROL,
+    "chance": CONTROL,
+}
 READABLE = 90  # labels whose names can still be read beside a matrix
 
 
@@ -89,7 +96,7 @@ def subject_dots(
         axes.axhline(float(np.mean(chance)), color=INK, linewidth=1, linestyle=(0, (3, 3)), label="chance")
         axes.set_xticks(range(len(subjects)), subjects, rotation=0 if len(subjects) <= 16 else 90)
         axes.set_xlim(-0.6, max(len(subjects) - 0.4, 1.6))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.06 * axes.get_ylim()[1])  # whole dots where the highest stands on the last tick
         axes.set_xlabel("subject")
         axes.set_ylabel(figure_name)
         axes.legend(fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0))
