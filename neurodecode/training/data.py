@@ -35,7 +35,7 @@ class RowBatches(Sampler[np.ndarray]):
     In training, rows are shuffled anew each epoch and a last batch that is not full is left out, since with the
     contrastive loss the number of candidates is part of the task; which rows that hits changes from epoch to epoch. In
     validation the order is one fixed shuffle (neighbours in time must not be each other's only negatives) and no row is
-    left out: sizes of batches differ by one at most.
+    left out, but for the last that several processes cannot share; shares of batches differ by one at most.
 
     Parameters
     ----------
@@ -69,14 +69,17 @@ class RowBatches(Sampler[np.ndarray]):
         self.epoch = 0
         if not len(self.rows):
             raise ValueError("there are no rows to make batches of")
+        if len(self.rows) < world:
+            raise ValueError(f"{len(self.rows)} rows cannot be shared by {world} processes; use fewer devices")
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass; Lightning calls it before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        n = len(self.rows) / self.batch_size
-        count = max(1, int(n)) if self.training else int(np.ceil(n))
+        n = len(self.rows)
+        shared = n // self.world * self.world
+        count = max(1, n // self.batch_size) if self.training else -(-shared // self.batch_size)
         return min(count, self.limit) if self.training and self.limit is not None else count
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -85,7 +88,9 @@ class RowBatches(Sampler[np.ndarray]):
         if self.training:
             parts = [rows[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
         else:
-            parts = np.array_split(rows, len(self))
+            # whole shares, else each batch would lose the rows that its processes cannot share
+            shares = rows[: len(rows) // self.world * self.world].reshape(-1, self.world)
+            parts = [part.ravel() for part in np.array_split(shares, len(self))]
         for part in parts:
             share = max(1, len(part) // self.world)
             yield part[self.rank * share : (self.rank + 1) * share]

@@ -38,6 +38,22 @@ def test_validation_leaves_no_row_out_and_never_changes(n, size, epoch) -> None:
     assert max(lengths) <= size
 
 
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(4, 60), share=st.integers(1, 8), world=st.integers(1, 4))
+def test_processes_validate_on_all_rows_but_those_that_they_cannot_share(n, share, world) -> None:
+    each = [list(RowBatches(np.arange(n), share * world, 1, training=False, rank=r, world=world)) for r in range(world)]
+    seen = np.concatenate([part for parts in each for part in parts])
+    assert len(set(seen.tolist())) == len(seen) == n // world * world
+    for parts in zip(*each, strict=True):  # processes gather, so all bring as many, and none brings too many
+        assert len({len(part) for part in parts}) == 1
+        assert 1 <= len(parts[0]) <= share
+
+
+def test_fewer_rows_than_processes_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 rows cannot be shared by 3 processes; use fewer devices"):
+        RowBatches(np.arange(2), 6, 1, training=False, world=3)
+
+
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         batches = RowBatches(np.arange(40), 10, seed, training=True)
