@@ -156,4 +156,5 @@ def _quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # a table that is kept must be
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch, nothing of ours

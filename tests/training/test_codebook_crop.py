@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_with_the_parts_that_an_undisturbed_one_sees(tmp_pa
 
 
 def test_a_window_counts_as_seen_to_its_ends(tmp_path) -> None:
-    """Recordings without a run's events train whole: the middle of a window would not touch what is tested, its end does."""
+    """A crop of 0.4 s from the beginning of a window would not touch what is tested; the window's end does."""
     first = train("tokenizer", tmp_path / "one", CROP, "training.epochs=1")
     info = read_json(first / "run.json")
     from neurodecode.segments.labels import build_labels
@@ -120,9 +120,8 @@ def test_a_window_counts_as_seen_to_its_ends(tmp_path) -> None:
 
     chosen = settings("classify", "labels.window.tmin=0.42", "labels.window.tmax=0.58", "labels.split.test_runs=['2']")
     index = build_labels(cohort({"1": ("A1", "A2", "A3")}), chosen.labels).fold("fold-0")
-    with pytest.raises(
-        LeakageError, match="was trained on second"
-    ):  # 0.42 to 0.5 s after an event; the next window begins at 0.6 s
+    # windows end 0.5 s after an event, and the next begins at 0.6 s
+    with pytest.raises(LeakageError, match="was trained on second"):
         refuse_seen_tests(index, first, "fold-0", info)
 
 
