@@ -1,7 +1,7 @@
 """Whether a forecast of what more hours would give comes true: fitted on parts up to a quarter, held against half and all.
 
 Three listeners of all embedded stories at two strengths of the response, several draws; the ridge is refitted on 1/16, 1/8,
-1/4, 1/2 and all of the training blocks. The line goes through the first three; what it says of 2 and 4 times the hours
+1/4, 1/2 and all of the training blocks. The curve goes through the first three; what it says of 2 and 4 times the hours
 stands beside what half and all of the data give on the same test windows.
 
 python benchmarks/forecast.py [folder [draws]]
@@ -31,7 +31,7 @@ COHORT = ["stories=null", "subjects=3", "channels=24", "run_seconds=200", "linea
 STRENGTHS = (2, 0.5)  # snr
 DRAWS = (2024, 2025, 2026)  # seeds of the cohort
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-KNOWN = 3  # the line goes through so many
+KNOWN = 3  # the curve goes through so many
 METRICS = ("top1", "top10", "match_mismatch")
 SETTINGS = ForecastSettings(fractions=FRACTIONS, repeats=3)
 

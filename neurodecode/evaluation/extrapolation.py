@@ -1,10 +1,13 @@
-"""A line through a learning curve: accuracy against the logarithm of training hours, and what lies beyond its end.
+"""A curve through accuracies at several amounts of training data, and what lies beyond its end.
 
-In: figures of every test query for each part of the training data. Out: gain a doubling, forecasts at 2 and 4 times the
-hours with 95 % intervals, and plain cautions where the line is no good guide.
+In: figures of every test query for each part of the training data. Out: gain of the next doubling, forecasts at 2 and 4 times
+the hours with 95 % intervals, and plain cautions where the curve is no good guide.
+
+The curve is a power law of the errors, 1 - accuracy = a h^-b: each doubling of the hours h leaves the same share of them. It is
+fitted as a line of log(1 - accuracy) on log2 h. A straight line of accuracy itself forecasts too much (docs/evaluation.md).
 
 The interval resamples test subjects (or stretches of the stimulus) and the draws of each part together, and refits. It says
-how sure the line is; that accuracy goes on along a line at all is an assumption, tested only by forecasting the last point
+how sure the curve is; that accuracy goes on along it at all is an assumption, tested only by forecasting the last point
 from those before it.
 """
 
@@ -19,8 +22,9 @@ import numpy as np
 from neurodecode.evaluation.statistics import LEVEL
 
 TIMES = (2, 4)
-STRAIGHT = 0.9  # R squared of the line below which points are said not to lie on it
+STRAIGHT = 0.9  # R squared of the fit below which points are said not to lie on the curve
 CEILING = 0.95  # accuracies above it have little room left
+FEWEST_ERRORS = 0.5  # that an accuracy of 1 is taken for, of all queries: a logarithm has no place for none
 FLAT = 0.01  # a forecast of the last point that misses by less is no caution, whatever its interval
 
 
@@ -48,12 +52,29 @@ class Curve:
         return np.array([float(v.mean()) for v in self.values])
 
 
-def fit_line(hours: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(intercept, slope) [..] of means [.., P] against log2 of hours [P]: the slope is the gain a doubling."""
-    x = np.log2(hours)
-    centred = x - x.mean()
-    slope = (means * centred).sum(-1) / (centred**2).sum()
-    return means.mean(-1) - slope * x.mean(), slope
+@dataclass(frozen=True)
+class PowerLaw:
+    """1 - accuracy = 2^-(intercept + slope log2 hours); both [..], one for each curve."""
+
+    intercept: np.ndarray
+    slope: np.ndarray
+
+    @classmethod
+    def fit(cls, hours: np.ndarray, means: np.ndarray, n_queries: int) -> PowerLaw:
+        """Through accuracies [.., P] at hours [P], by least squares of the logarithms."""
+        x, y = np.log2(hours), halvings(means, n_queries)
+        centred = x - x.mean()
+        slope = (y * centred).sum(-1) / (centred**2).sum()
+        return cls(y.mean(-1) - slope * x.mean(), slope)
+
+    def at(self, hours: float | np.ndarray) -> np.ndarray:
+        """Accuracies [..]."""
+        return 1 - np.exp2(-(self.intercept + self.slope * np.log2(hours)))
+
+
+def halvings(accuracy: np.ndarray, n_queries: int) -> np.ndarray:
+    """How often the errors are halved, -log2(1 - accuracy)."""
+    return -np.log2(np.maximum(1 - accuracy, FEWEST_ERRORS / n_queries))
 
 
 def resampled_means(curve: Curve, cluster: np.ndarray, repeats: int, seed: int) -> np.ndarray:
@@ -79,16 +100,18 @@ def extrapolate(curve: Curve, cluster: np.ndarray, *, repeats: int, seed: int) -
     Returns
     -------
     dict
-        `points` (`hours`, `value`, `low`, `high`, `draws`), `slope` (gain a doubling: `value`, `low`, `high`), `r2`,
-        `forecasts` (`times`, `hours`, `value`, `low`, `high`; never above 1), `check` (the last point forecast from the others:
-        `observed`, `value`, `low`, `high`; None with fewer than four points), `cautions`.
+        `points` (`hours`, `value`, `low`, `high`, `draws`), `gain` (of the next doubling: `value`, `low`, `high`), `law`
+        (`intercept`, `slope` of `PowerLaw`), `r2` (of the fit), `forecasts` (`times`, `hours`, `value`, `low`, `high`), `check`
+        (the last point forecast from the others: `observed`, `value`, `low`, `high`; None with fewer than four points),
+        `cautions`.
     """
     x, means = curve.hours, curve.means
     drawn = resampled_means(curve, cluster, repeats, seed)
-    intercept, slope = fit_line(x, means)
-    intercepts, slopes = fit_line(x, drawn)
-    residual = means - (intercept + slope * np.log2(x))
-    spread = ((means - means.mean()) ** 2).sum()
+    n = curve.values[0].shape[1]
+    law, laws = PowerLaw.fit(x, means, n), PowerLaw.fit(x, drawn, n)
+    fitted = halvings(means, n)
+    residual = fitted - (law.intercept + law.slope * np.log2(x))
+    spread = ((fitted - fitted.mean()) ** 2).sum()
     r2 = float(1 - (residual**2).sum() / spread) if spread > 0 else 0.0
     points = [
         {"hours": float(h), "value": float(m), **_ends(drawn[:, i]), "draws": len(curve.values[i])}
@@ -98,24 +121,26 @@ def extrapolate(curve: Curve, cluster: np.ndarray, *, repeats: int, seed: int) -
         {
             "times": times,
             "hours": float(x[-1] * times),
-            "value": float(min(1.0, intercept + slope * np.log2(x[-1] * times))),
-            **_ends(np.minimum(1.0, intercepts + slopes * np.log2(x[-1] * times))),
+            "value": float(law.at(x[-1] * times)),
+            **_ends(laws.at(x[-1] * times)),
         }
         for times in TIMES
     ]
     check = None
     if len(x) >= 4:
-        before, gain = fit_line(x[:-1], means[:-1])
-        befores, gains = fit_line(x[:-1], drawn[:, :-1])
-        wrong = drawn[:, -1] - (befores + gains * np.log2(x[-1]))
-        expected = float(before + gain * np.log2(x[-1]))
+        wrong = drawn[:, -1] - PowerLaw.fit(x[:-1], drawn[:, :-1], n).at(x[-1])
+        expected = float(PowerLaw.fit(x[:-1], means[:-1], n).at(x[-1]))
         # interval of the difference, around what was forecast: both move with the resample
         low, high = np.quantile(expected + wrong - wrong.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         check = {"observed": float(means[-1]), "value": expected, "low": float(low), "high": float(high)}
     found: dict[str, Any] = {
         "points": points,
         "chance": curve.chance,
-        "slope": {"value": float(slope), **_ends(slopes)},
+        "gain": {
+            "value": float(law.at(2 * x[-1]) - law.at(x[-1])),
+            **_ends(laws.at(2 * x[-1]) - laws.at(x[-1])),
+        },
+        "law": {"intercept": float(law.intercept), "slope": float(law.slope)},
         "r2": r2,
         "forecasts": forecasts,
         "check": check,
@@ -127,30 +152,32 @@ def extrapolate(curve: Curve, cluster: np.ndarray, *, repeats: int, seed: int) -
 def cautions(found: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing a forecast, in plain words."""
     result = []
-    points, slope, check = found["points"], found["slope"], found["check"]
+    points, gain, check = found["points"], found["gain"], found["check"]
     last = points[-1]
     if last["low"] <= found["chance"]:
         result.append(
             "With all the data the figure is not above chance: there is no curve to go on with, and the forecast means nothing."
         )
-    if slope["low"] <= 0:
-        result.append("The interval of the gain a doubling holds 0: these data do not show that more hours help.")
+    if gain["low"] <= 0:
+        result.append("The interval of the gain of a doubling holds 0: these data do not show that more hours help.")
     if found["r2"] < STRAIGHT:
-        result.append(f"The points do not lie on a line (R squared {found['r2']:.2f}): the forecast is a guess.")
+        result.append(f"The points do not lie on the curve (R squared {found['r2']:.2f}): the forecast is a guess.")
     if check is not None and abs(check["observed"] - check["value"]) > FLAT:
         outside = not check["low"] <= check["observed"] <= check["high"]
         if outside and check["observed"] < check["value"]:
             result.append(
-                f"The curve is flattening: the smaller parts forecast {check['value']:.3f} for all the data, it is "
+                f"Accuracy is flattening: the smaller parts forecast {check['value']:.3f} for all the data, it is "
                 f"{check['observed']:.3f}; expect less than the forecast."
             )
         elif outside:
             result.append(
-                f"The curve is rising faster than a line: the smaller parts forecast {check['value']:.3f} for all the data, "
+                f"Accuracy is rising faster than the curve: the smaller parts forecast {check['value']:.3f} for all the data, "
                 f"it is {check['observed']:.3f}; the smallest parts may be too small to say anything."
             )
     if found["forecasts"][-1]["value"] > CEILING or last["value"] > CEILING:
-        result.append("The figure is near its ceiling of 1, where no line goes on; take top-1, or a larger pool.")
+        result.append(
+            "The figure is near its ceiling of 1, where few errors are left to count; take top-1, or a larger pool."
+        )
     return result
 
 

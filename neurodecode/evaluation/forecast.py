@@ -380,21 +380,22 @@ def forecast_tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[l
             for f in found["forecasts"]
         ]
         rows.append(["chance", "", text(found["chance"]), ""])
-        slope = found["slope"]
+        gain, left = found["gain"], 0.5 ** found["law"]["slope"]
         notes = [
-            f"[95 % interval over {result['over']} and draws]. A doubling of the hours gives {slope['value']:+.3f} "
-            f"[{slope['low']:+.3f}, {slope['high']:+.3f}]; R squared of the line {found['r2']:.2f}."
+            f"[95 % interval over {result['over']} and draws]. A doubling of the hours leaves {left:.0%} of the "
+            f"errors; the next gives {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]. R squared of the fit "
+            f"{found['r2']:.2f}."
         ]
         check = found["check"]
         if check:
             notes.append(
-                f"Check: without the last point the line forecasts {_interval(text, check)} for it; it is "
+                f"Check: without the last point the curve forecasts {_interval(text, check)} for it; it is "
                 f"{text(check['observed'])}."
             )
         notes += [f"Caution: {caution}" for caution in found["cautions"]]
         if 1 < result["n_subjects"] < FEWEST_SUBJECTS:
             notes.append(f"Only {result['n_subjects']} subjects: intervals over subjects are too short to lean on.")
-        notes.append("Forecasts hold for the same people, task and recipe; that the line goes on is an assumption.")
+        notes.append("Forecasts hold for the same people, task and recipe; that the curve goes on is an assumption.")
         if result["simulated"]:
             notes.append(
                 "Simulated: the response was planted. The figures test the code; they say nothing about brains."

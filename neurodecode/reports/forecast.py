@@ -1,4 +1,4 @@
-"""The figure of a forecast: accuracy against hours, the line, and what it says about more hours.
+"""The figure of a forecast: accuracy against hours, the curve through it, and what it says about more hours.
 
 In: the dict of `evaluation.forecast`. Out: DIR/forecast.svg, which needs nothing else and takes the page's ink.
 """
@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from neurodecode.evaluation.extrapolation import PowerLaw
 from neurodecode.evaluation.forecast import NAMES
 from neurodecode.files import write_text
 from neurodecode.reports.figures import CONTROL, DECODER, LINEAR, WIDTH, draw
 
 COLOURS = {"ridge": LINEAR, "network": DECODER}
+CURVE = 50  # points of a drawn curve
 
 
 def write_figure(result: dict[str, Any], out: Path) -> Path:
@@ -25,7 +27,7 @@ def write_figure(result: dict[str, Any], out: Path) -> Path:
 
 
 def forecast_figure(result: dict[str, Any]) -> str:
-    """Points with intervals, the line through them, and forecasts as open marks, dashed beyond the data."""
+    """Points with intervals, the curve through them, and forecasts as open marks, dashed beyond the data."""
     name = NAMES[result["metric"]]
 
     def plot(figure: Any, axes: Any) -> None:
@@ -36,11 +38,10 @@ def forecast_figure(result: dict[str, Any]) -> str:
             hours = np.array([p["hours"] for p in points])
             _marks(axes, points, colour, full=True, label=decoder)
             _marks(axes, ahead, colour, full=False, label=f"{decoder}, forecast")
-            x = np.log2([*hours, *(f["hours"] for f in ahead)])
-            middle = np.mean([p["value"] for p in points])
-            line = np.clip(middle + found["slope"]["value"] * (x - np.log2(hours).mean()), 0, 1)
-            axes.plot(2 ** x[: len(hours)], line[: len(hours)], color=colour, linewidth=1.5)
-            axes.plot(2 ** x[len(hours) - 1 :], line[len(hours) - 1 :], color=colour, linewidth=1.5, linestyle="--")
+            law = PowerLaw(np.array(found["law"]["intercept"]), np.array(found["law"]["slope"]))
+            for begin, end, style in ((hours[0], hours[-1], "-"), (hours[-1], ahead[-1]["hours"], "--")):
+                x = np.geomspace(begin, end, CURVE)
+                axes.plot(x, law.at(x), color=colour, linewidth=1.5, linestyle=style)
             axes.axhline(found["chance"], color=CONTROL, linewidth=1, linestyle=":")
             ticks |= {*hours.tolist(), *(f["hours"] for f in ahead)}
         axes.set_xscale("log", base=2)

@@ -85,25 +85,27 @@ def curve_of(means: list[float], noise: float = 0.02, hours: tuple[float, ...] =
     return Curve(np.array(hours, float), values, 0.1)
 
 
-def test_points_on_a_line_are_forecast_exactly_without_caution() -> None:
-    found = extrapolate(curve_of([0.2, 0.3, 0.4, 0.5]), np.arange(400) % 20, repeats=200, seed=0)
-    assert found["slope"]["value"] == pytest.approx(0.1)
+def test_errors_that_a_doubling_cuts_alike_are_forecast_exactly_without_caution() -> None:
+    means = [1 - 0.8 * 0.9**k for k in range(4)]
+    found = extrapolate(curve_of(means), np.arange(400) % 20, repeats=200, seed=0)
+    assert 0.5 ** found["law"]["slope"] == pytest.approx(0.9)
+    assert found["gain"]["value"] == pytest.approx(0.8 * (0.9**3 - 0.9**4))
     assert found["r2"] == pytest.approx(1.0)
-    assert [f["value"] for f in found["forecasts"]] == [pytest.approx(0.6), pytest.approx(0.7)]
+    assert [f["value"] for f in found["forecasts"]] == [pytest.approx(1 - 0.8 * 0.9**k) for k in (4, 5)]
     assert [f["hours"] for f in found["forecasts"]] == [16, 32]
-    assert found["check"]["value"] == pytest.approx(0.5)
+    assert found["check"]["value"] == pytest.approx(means[-1])
     assert found["cautions"] == []
-    for entry in [*found["points"], *found["forecasts"], found["slope"]]:
+    for entry in [*found["points"], *found["forecasts"], found["gain"]]:
         assert entry["low"] <= entry["value"] <= entry["high"]
 
 
 @pytest.mark.parametrize(
     ("means", "caution"),
     [
-        ([0.2, 0.4, 0.55, 0.6], "The curve is flattening"),
-        ([0.2, 0.21, 0.25, 0.5], "rising faster than a line"),
+        ([0.2, 0.4, 0.55, 0.6], "Accuracy is flattening"),
+        ([0.2, 0.21, 0.25, 0.5], "rising faster than the curve"),
         ([0.3, 0.3, 0.3, 0.3], "do not show that more hours help"),
-        ([0.3, 0.5, 0.2, 0.4], "do not lie on a line"),
+        ([0.3, 0.5, 0.2, 0.4], "do not lie on the curve"),
         ([0.1, 0.1, 0.1, 0.1], "not above chance"),
         ([0.75, 0.82, 0.89, 0.96], "near its ceiling"),
     ],
@@ -113,9 +115,10 @@ def test_a_poor_guide_is_cautioned_of(means: list[float], caution: str) -> None:
     assert any(caution in line for line in found["cautions"])
 
 
-def test_a_forecast_never_leaves_the_possible() -> None:
-    found = extrapolate(curve_of([0.7, 0.8, 0.9, 0.99]), np.arange(400) % 20, repeats=100, seed=0)
-    assert all(f["value"] <= 1 and f["high"] <= 1 for f in found["forecasts"])
+@pytest.mark.parametrize("last", [0.99, 1.0])
+def test_a_forecast_never_leaves_the_possible(last: float) -> None:
+    found = extrapolate(curve_of([0.7, 0.8, 0.9, last], noise=0.0), np.arange(400) % 20, repeats=100, seed=0)
+    assert all(0.9 < f["low"] <= f["value"] <= f["high"] < 1 for f in found["forecasts"])
 
 
 def test_draws_that_differ_widen_the_interval() -> None:
@@ -174,7 +177,7 @@ def test_a_forecast_is_written_resumed_and_shown(
     title, columns, rows, notes = forecast_tables(result)[0]
     assert "SIMULATED" in title
     assert [len(row) for row in rows] == [len(columns)] * 6
-    assert any("A doubling of the hours gives" in note for note in notes)
+    assert any("A doubling of the hours leaves" in note for note in notes)
     figure = write_figure(result, tmp_path).read_text(encoding="utf-8")
     assert figure.startswith("<svg")
     assert figure == forecast_figure(result) + "\n"
