@@ -301,7 +301,7 @@ def main(folder: Path, tables: list[str]) -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for table in tables:
-        place, changes = (folder / "clear", CLEAR) if table in "bc" else (folder, [])
+        place, changes = (folder / "clear", CLEAR) if table in "bcd" else (folder, [])
         prepare(place, changes)
         planted, every = channels_of(place)
         begin = time.process_time()
@@ -311,7 +311,7 @@ def main(folder: Path, tables: list[str]) -> None:
             {"b": table_b, "c": table_c, "d": table_d}[table](place, planted)
         print(f"({time.process_time() - begin:.0f} s of processor time)", flush=True)
     print(
-        f"\ncohort: seeg_words with {' '.join(COHORT)}, b and c {' '.join(CLEAR)}\ncommand: python {' '.join(sys.argv)}"
+        f"\ncohort: seeg_words with {' '.join(COHORT)}, b to d {' '.join(CLEAR)}\ncommand: python {' '.join(sys.argv)}"
     )
 
 
