@@ -22,7 +22,7 @@ from neurodecode.config import (
     TrainSettings,
     load_settings,
 )
-from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.evaluation.runs.evaluate import evaluate
 from neurodecode.recordings.sources import expand_source
 from neurodecode.simulation.simulate import simulate
 from neurodecode.store.build import preprocess

@@ -25,9 +25,9 @@ from neurodecode.config import (
     TrainSettings,
     load_settings,
 )
-from neurodecode.evaluation.comparison import compare_runs
-from neurodecode.evaluation.ensemble import ensemble
-from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.evaluation.runs.ensemble import ensemble
+from neurodecode.evaluation.runs.evaluate import evaluate
+from neurodecode.evaluation.side_by_side.comparison import compare_runs
 from neurodecode.files import read_json
 from neurodecode.recordings.sources import expand_source
 from neurodecode.simulation.simulate import simulate

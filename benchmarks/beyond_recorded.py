@@ -19,8 +19,8 @@ from neurodecode.config import (
     TrainSettings,
     load_settings,
 )
-from neurodecode.evaluation.comparison import compare_runs
-from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.evaluation.runs.evaluate import evaluate
+from neurodecode.evaluation.side_by_side.comparison import compare_runs
 from neurodecode.pipeline.cards import load_card
 from neurodecode.recordings.sources import expand_source
 from neurodecode.store.build import preprocess

@@ -18,9 +18,9 @@ import numpy as np
 
 from neurodecode.config import PreprocessingSettings, SimulationSettings, TrainSettings, load_settings
 from neurodecode.config.evaluation import ForecastSettings
-from neurodecode.evaluation.extrapolation import Curve, extrapolate
-from neurodecode.evaluation.forecast import forecast
-from neurodecode.evaluation.retrieval import Ranking
+from neurodecode.evaluation.hours.extrapolation import Curve, extrapolate
+from neurodecode.evaluation.hours.forecast import forecast
+from neurodecode.evaluation.retrieval.metrics import Ranking
 from neurodecode.recordings.sources import expand_source
 from neurodecode.segments.windows import build_windows
 from neurodecode.simulation.simulate import simulate

@@ -21,8 +21,8 @@ from neurodecode.config import (
     TrainSettings,
     load_settings,
 )
-from neurodecode.evaluation.evaluate import evaluate
-from neurodecode.evaluation.linguistics import analyse
+from neurodecode.evaluation.runs.evaluate import evaluate
+from neurodecode.evaluation.speech.linguistics import analyse
 from neurodecode.files import read_json
 from neurodecode.recordings.sources import expand_source
 from neurodecode.simulation.simulate import simulate

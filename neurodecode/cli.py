@@ -221,7 +221,7 @@ def evaluate(
 
         result = evaluate_classification(run, settings, split)
     else:
-        from neurodecode.evaluation.evaluate import evaluate as score
+        from neurodecode.evaluation.runs.evaluate import evaluate as score
 
         result = score(run, settings, split=split, progress=watched_by_a_person())
     show(result, as_json, print_evaluation)
@@ -236,7 +236,7 @@ def ensemble(
     as_json: AsJson = False,
 ) -> None:
     """Average the probabilities of runs, usually of several seeds, and score the average beside each member."""
-    from neurodecode.evaluation.ensemble import ensemble as average
+    from neurodecode.evaluation.runs.ensemble import ensemble as average
 
     result = average(runs, out, split, noise=noise, progress=watched_by_a_person())
     show(result, as_json, print_evaluation)
@@ -257,7 +257,7 @@ def linguistics(
     as_json: AsJson = False,
 ) -> None:
     """What the decoder's success goes with: phones, word frequency, part of speech, embeddings, beside wrong pairings."""
-    from neurodecode.evaluation.linguistics import analyse, linguistics_table
+    from neurodecode.evaluation.speech.linguistics import analyse, linguistics_table
 
     result = analyse(run, split, language=language, table=words, store=store, shuffles=shuffles)
     show(result, as_json, lambda result: print_table(*linguistics_table(result)))
@@ -300,8 +300,8 @@ def forecast(
     """What more hours would give: refit on parts of the training data, and extrapolate. A killed one resumes."""
     from neurodecode.config import TrainSettings, load_settings, parse_yaml, validate
     from neurodecode.config.evaluation import ForecastSettings
-    from neurodecode.evaluation.forecast import forecast as look_ahead
-    from neurodecode.evaluation.forecast import forecast_tables
+    from neurodecode.evaluation.hours.forecast import forecast as look_ahead
+    from neurodecode.evaluation.hours.forecast import forecast_tables
     from neurodecode.reports.forecast import write_figure
 
     wanted = {"network": network, "fractions": parse_yaml(f"[{fractions}]", "--fractions"), "repeats": repeats}
@@ -324,7 +324,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Two: second minus first, paired over the windows both answered. Several classifiers: all in one table."""
-    from neurodecode.evaluation.comparison import compare_any, comparison_table
+    from neurodecode.evaluation.side_by_side.comparison import compare_any, comparison_table
 
     result = compare_any(runs, split, metric)
     if "labels" in result:

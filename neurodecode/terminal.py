@@ -90,9 +90,9 @@ def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]], list[st
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """The tables of a retrieval, of its seeds, of a classification, of all classifiers of a pipeline, or of baselines."""
-    from neurodecode.evaluation.apart import tables_apart
-    from neurodecode.evaluation.summary import subjects_table, summary_table
-    from neurodecode.evaluation.tables import evaluation_table
+    from neurodecode.evaluation.retrieval.apart import tables_apart
+    from neurodecode.evaluation.retrieval.tables import evaluation_table
+    from neurodecode.evaluation.side_by_side.summary import subjects_table, summary_table
     from neurodecode.training.classification import classification_table
 
     kind = result.get("kind")
@@ -106,7 +106,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
 
         print_table(*baselines_table(result))
     elif kind == "retrieval-seeds":
-        from neurodecode.evaluation.seeds import seeds_tables
+        from neurodecode.evaluation.runs.seeds import seeds_tables
 
         figures, *published = seeds_tables(result)
         print_table(*figures)

@@ -42,7 +42,7 @@ def run_aligner(
         key = sha256_of_value({"evaluation": evaluation.model_dump(mode="json"), "run": run_key})
         written = run / "evaluation" / "test.json"
         if stages.wanted(f"evaluate {name}", key, written):
-            from neurodecode.evaluation.evaluate import evaluate
+            from neurodecode.evaluation.runs.evaluate import evaluate
 
             evaluate(run, evaluation, progress=progress)
             stages.finished(f"evaluate {name}", key)
@@ -63,7 +63,7 @@ def run_aligner(
 
 def _summary(label: str, runs: list[Path], settings: PipelineSettings) -> dict[str, Any]:
     """Mean and deviation over the seeds of a label, as a file and a page in its folder."""
-    from neurodecode.evaluation.seeds import FILE, summarise_seeds
+    from neurodecode.evaluation.runs.seeds import FILE, summarise_seeds
     from neurodecode.reports.report import write_report
 
     result = summarise_seeds(label, runs, [figure.model_dump() for figure in settings.published])

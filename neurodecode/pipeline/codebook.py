@@ -25,7 +25,7 @@ def run_codebook(
 ) -> list[str]:
     """Train, score and report the runs of all codebook labels; returns one line a run that failed."""
     from neurodecode.evaluation.classification.beside import evaluate_classification
-    from neurodecode.evaluation.summary import BASELINES, summarise
+    from neurodecode.evaluation.side_by_side.summary import BASELINES, summarise
     from neurodecode.reports.report import write_report
     from neurodecode.training.codebook import fit_codebook
     from neurodecode.training.jobs import job_key, plan

@@ -16,7 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from neurodecode.evaluation.classification.beside import beside_table
-from neurodecode.evaluation.summary import BASELINES, comparison_lines, subjects_table, summary_table
+from neurodecode.evaluation.side_by_side.summary import BASELINES, comparison_lines, subjects_table, summary_table
 from neurodecode.files import read_json
 from neurodecode.reports import label_figures
 from neurodecode.training.classification import FIGURES, read_classification

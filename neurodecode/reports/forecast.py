@@ -1,6 +1,6 @@
 """The figure of a forecast: accuracy against hours, the curve through it, and what it says about more hours.
 
-In: the dict of `evaluation.forecast`. Out: DIR/forecast.svg, which needs nothing else and takes the page's ink.
+In: the dict of `evaluation.hours.forecast`. Out: DIR/forecast.svg, which needs nothing else and takes the page's ink.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodecode.evaluation.extrapolation import PowerLaw
-from neurodecode.evaluation.forecast import NAMES
+from neurodecode.evaluation.hours.extrapolation import PowerLaw
+from neurodecode.evaluation.hours.forecast import NAMES
 from neurodecode.files import write_text
 from neurodecode.reports.figures import CONTROL, DECODER, LINEAR, WIDTH, draw
 

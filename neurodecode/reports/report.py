@@ -15,11 +15,11 @@ from typing import Any
 
 from neurodecode.config import TrainSettings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.apart import tables_apart
-from neurodecode.evaluation.seeds import FILE as SEEDS
-from neurodecode.evaluation.seeds import seeds_tables
-from neurodecode.evaluation.summary import read_summary
-from neurodecode.evaluation.tables import evaluation_table, leaky, word_table
+from neurodecode.evaluation.retrieval.apart import tables_apart
+from neurodecode.evaluation.retrieval.tables import evaluation_table, leaky, word_table
+from neurodecode.evaluation.runs.seeds import FILE as SEEDS
+from neurodecode.evaluation.runs.seeds import seeds_tables
+from neurodecode.evaluation.side_by_side.summary import read_summary
 from neurodecode.files import read_json, write_text
 from neurodecode.reports import codebook, figures
 from neurodecode.reports.baselines import baselines_content

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from neurodecode.config import EvaluationSettings, TrainSettings
 from neurodecode.config.evaluation import RidgeSettings
-from neurodecode.evaluation import evaluate as module
-from neurodecode.evaluation.baseline import RidgeBaseline, fit_ridge
-from neurodecode.evaluation.evaluate import Folds
-from neurodecode.evaluation.scoring import NetworkDecoder
+from neurodecode.evaluation.retrieval.scoring import NetworkDecoder
+from neurodecode.evaluation.runs import evaluate as module
+from neurodecode.evaluation.runs.baseline import RidgeBaseline, fit_ridge
+from neurodecode.evaluation.runs.evaluate import Folds
 from neurodecode.files import write_json
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.windows import build_windows

@@ -11,9 +11,15 @@ from scipy import stats
 
 from neurodecode.cli import main
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.answers import compare_answers, read_answers, runs_below
-from neurodecode.evaluation.comparison import compare_any, comparison_table
-from neurodecode.evaluation.summary import over_seeds, over_subjects, subjects_table, summarise, summary_table
+from neurodecode.evaluation.side_by_side.answers import compare_answers, read_answers, runs_below
+from neurodecode.evaluation.side_by_side.comparison import compare_any, comparison_table
+from neurodecode.evaluation.side_by_side.summary import (
+    over_seeds,
+    over_subjects,
+    subjects_table,
+    summarise,
+    summary_table,
+)
 from neurodecode.files import write_json
 from neurodecode.training.classification import figures
 

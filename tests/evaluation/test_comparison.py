@@ -13,9 +13,9 @@ from scipy.stats import wilcoxon
 
 from neurodecode.cli import main
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.comparison import compare_runs, comparison_table
-from neurodecode.evaluation.evaluate import evaluate
-from neurodecode.evaluation.ranks import ranks_path
+from neurodecode.evaluation.retrieval.ranks import ranks_path
+from neurodecode.evaluation.runs.evaluate import evaluate
+from neurodecode.evaluation.side_by_side.comparison import compare_runs, comparison_table
 from neurodecode.files import write_json
 from tests.evaluation.runs import FAST, toy_folds, toy_run
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.baseline import turned_rows
-from neurodecode.evaluation.controls import Control, shuffled
-from neurodecode.evaluation.pooled import pool, pool_random_groups
-from neurodecode.evaluation.questions import Questions
-from neurodecode.evaluation.retrieval import Scores, rank, retrieval_metrics
+from neurodecode.evaluation.retrieval.metrics import Scores, rank, retrieval_metrics
+from neurodecode.evaluation.retrieval.pooled import pool, pool_random_groups
+from neurodecode.evaluation.retrieval.questions import Questions
+from neurodecode.evaluation.runs.baseline import turned_rows
+from neurodecode.evaluation.runs.controls import Control, shuffled
 from tests.evaluation.test_retrieval import toy
 
 

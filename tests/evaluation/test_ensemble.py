@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.apart import tables_apart
-from neurodecode.evaluation.comparison import compare_runs
-from neurodecode.evaluation.ensemble import ensemble, mean_probability
-from neurodecode.evaluation.evaluate import evaluate
-from neurodecode.evaluation.ranks import ranks_path, read_evaluated, write_ranks
-from neurodecode.evaluation.retrieval import Scores, rank
-from neurodecode.evaluation.tables import evaluation_table
+from neurodecode.evaluation.retrieval.apart import tables_apart
+from neurodecode.evaluation.retrieval.metrics import Scores, rank
+from neurodecode.evaluation.retrieval.ranks import ranks_path, read_evaluated, write_ranks
+from neurodecode.evaluation.retrieval.tables import evaluation_table
+from neurodecode.evaluation.runs.ensemble import ensemble, mean_probability
+from neurodecode.evaluation.runs.evaluate import evaluate
+from neurodecode.evaluation.side_by_side.comparison import compare_runs
 from tests.evaluation.runs import FAST, toy_folds, toy_run
 
 

@@ -11,12 +11,12 @@ import torch
 
 from neurodecode.config import EvaluationSettings
 from neurodecode.errors import NeurodecodeError, SettingsError
-from neurodecode.evaluation.evaluate import Folds, Outcome, evaluate, score_folds
-from neurodecode.evaluation.questions import ask
-from neurodecode.evaluation.ranks import read_ranks
-from neurodecode.evaluation.retrieval import rank_matrix
-from neurodecode.evaluation.statistics import compare
-from neurodecode.evaluation.tables import evaluation_table
+from neurodecode.evaluation.retrieval.metrics import rank_matrix
+from neurodecode.evaluation.retrieval.questions import ask
+from neurodecode.evaluation.retrieval.ranks import read_ranks
+from neurodecode.evaluation.retrieval.statistics import compare
+from neurodecode.evaluation.retrieval.tables import evaluation_table
+from neurodecode.evaluation.runs.evaluate import Folds, Outcome, evaluate, score_folds
 from tests.evaluation.runs import FAST, toy_folds, toy_run
 
 METRICS = {"top1", "top5", "top10", "median_rank", "mrr", "match_mismatch", "percentile_rank"}

@@ -11,10 +11,10 @@ import pytest
 from neurodecode.config import TrainSettings, validate
 from neurodecode.config.evaluation import ForecastSettings, RidgeSettings
 from neurodecode.errors import NeurodecodeError, SettingsError
-from neurodecode.evaluation import forecast as module
-from neurodecode.evaluation.extrapolation import Curve, extrapolate
-from neurodecode.evaluation.forecast import forecast, forecast_tables, same_updates
-from neurodecode.evaluation.subsets import block_order, part_of, training_hours, without_validation
+from neurodecode.evaluation.hours import forecast as module
+from neurodecode.evaluation.hours.extrapolation import Curve, extrapolate
+from neurodecode.evaluation.hours.forecast import forecast, forecast_tables, same_updates
+from neurodecode.evaluation.hours.subsets import block_order, part_of, training_hours, without_validation
 from neurodecode.reports.forecast import forecast_figure, write_figure
 from neurodecode.segments.windows import WindowIndex, build_windows
 from tests.evaluation.toys import ToyFeatures, toy_settings, toy_store

@@ -11,10 +11,11 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation import linguistics as module
-from neurodecode.evaluation import word_features as features_module
-from neurodecode.evaluation.evaluate import evaluate
-from neurodecode.evaluation.linguistics import (
+from neurodecode.evaluation.retrieval.ranks import read_evaluated
+from neurodecode.evaluation.runs.evaluate import evaluate
+from neurodecode.evaluation.speech import linguistics as module
+from neurodecode.evaluation.speech import word_features as features_module
+from neurodecode.evaluation.speech.linguistics import (
     ALL,
     analyse,
     cross_validated,
@@ -22,8 +23,7 @@ from neurodecode.evaluation.linguistics import (
     relate,
     success_of_queries,
 )
-from neurodecode.evaluation.ranks import read_evaluated
-from neurodecode.evaluation.word_features import FeatureSet, feature_sets
+from neurodecode.evaluation.speech.word_features import FeatureSet, feature_sets
 from tests.evaluation.runs import FAST, toy_folds, toy_run
 from tests.evaluation.toys import ToyFeatures, toy_store
 

@@ -10,9 +10,9 @@ import pytest
 
 from neurodecode.config import EvaluationSettings, validate
 from neurodecode.errors import NeurodecodeError, SettingsError
-from neurodecode.evaluation.evaluate import score_folds
-from neurodecode.evaluation.pools import SampledPool, rank_in_story, rank_near
-from neurodecode.evaluation.retrieval import Ranking, Scores, rank, rank_matrix
+from neurodecode.evaluation.retrieval.metrics import Ranking, Scores, rank, rank_matrix
+from neurodecode.evaluation.retrieval.pools import SampledPool, rank_in_story, rank_near
+from neurodecode.evaluation.runs.evaluate import score_folds
 from tests.evaluation.runs import FAST, toy_folds
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from neurodecode.config import CohortCard, EvaluationSettings, PreprocessingSettings, TrainSettings, load_settings
 from neurodecode.config.evaluation import RidgeSettings
-from neurodecode.evaluation import controls
-from neurodecode.evaluation.questions import ask
-from neurodecode.evaluation.retrieval import rank, retrieval_metrics
+from neurodecode.evaluation.retrieval.metrics import rank, retrieval_metrics
+from neurodecode.evaluation.retrieval.questions import ask
+from neurodecode.evaluation.runs import controls
 from neurodecode.pipeline import load_card
 from neurodecode.recordings.sources import expand_source
 from neurodecode.segments.batches import BatchSource

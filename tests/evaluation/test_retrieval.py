@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation import retrieval
-from neurodecode.evaluation.retrieval import (
+from neurodecode.evaluation.retrieval import metrics as retrieval
+from neurodecode.evaluation.retrieval.metrics import (
     Scores,
     examples,
     histogram,

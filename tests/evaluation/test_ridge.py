@@ -12,9 +12,8 @@ from sklearn.linear_model import Ridge
 
 from neurodecode.config.evaluation import RidgeSettings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.baseline import RidgeBaseline, _fresh_bins, fit_ridge, fit_ridges, inner_groups
-from neurodecode.evaluation.retrieval import Ranking, rank_matrix, retrieval_metrics
-from neurodecode.evaluation.ridge import (
+from neurodecode.evaluation.retrieval.metrics import Ranking, rank_matrix, retrieval_metrics
+from neurodecode.evaluation.retrieval.ridge import (
     Moments,
     bin_average,
     lag_bins,
@@ -23,6 +22,7 @@ from neurodecode.evaluation.ridge import (
     valid_bins,
     window_correlation,
 )
+from neurodecode.evaluation.runs.baseline import RidgeBaseline, _fresh_bins, fit_ridge, fit_ridges, inner_groups
 from neurodecode.segments.batches import BatchSource
 from neurodecode.segments.windows import WindowIndex
 from tests.evaluation.toys import toy_source

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurodecode.evaluation.scoring import DEVIATION_WINDOWS, training_deviation
+from neurodecode.evaluation.retrieval.scoring import DEVIATION_WINDOWS, training_deviation
 
 WAVE = torch.tensor([1.0, -1.0, 1.0, -1.0])  # mean 0, square 1
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.seeds import seeds_tables, summarise_seeds
+from neurodecode.evaluation.runs.seeds import seeds_tables, summarise_seeds
 from neurodecode.files import write_json
 
 TOP10 = (0.50, 0.56, 0.59)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurodecode.evaluation.evaluate import score_folds
-from neurodecode.evaluation.questions import NO_SENTENCE, ask
-from neurodecode.evaluation.retrieval import Scores, rank
-from neurodecode.evaluation.sentences import evidence, hearings, random_bias, rank_with_bias, sentence_bias
-from neurodecode.evaluation.word_repeats import word_repeats
+from neurodecode.evaluation.retrieval.metrics import Scores, rank
+from neurodecode.evaluation.retrieval.questions import NO_SENTENCE, ask
+from neurodecode.evaluation.retrieval.sentences import evidence, hearings, random_bias, rank_with_bias, sentence_bias
+from neurodecode.evaluation.runs.evaluate import score_folds
+from neurodecode.evaluation.speech.word_repeats import word_repeats
 from tests.evaluation.runs import FAST, toy_folds
 
 

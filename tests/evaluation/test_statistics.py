@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.retrieval import Ranking, rank_matrix
-from neurodecode.evaluation.statistics import (
+from neurodecode.evaluation.retrieval.metrics import Ranking, rank_matrix
+from neurodecode.evaluation.retrieval.statistics import (
     bootstrap,
     clusters,
     compare,

@@ -10,10 +10,10 @@ import pytest
 from scipy.special import softmax
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.evaluate import evaluate, score_folds
-from neurodecode.evaluation.retrieval import Scores
-from neurodecode.evaluation.tables import evaluation_table, word_table
-from neurodecode.evaluation.words import (
+from neurodecode.evaluation.retrieval.metrics import Scores
+from neurodecode.evaluation.retrieval.tables import evaluation_table, word_table
+from neurodecode.evaluation.runs.evaluate import evaluate, score_folds
+from neurodecode.evaluation.speech.words import (
     NO_WORD,
     balanced,
     plain_word,

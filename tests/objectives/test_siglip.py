@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from neurodecode.config import EvaluationSettings, ObjectiveSettings, TrainSettings, load_settings
 from neurodecode.errors import SettingsError
-from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation
+from neurodecode.evaluation.retrieval.scoring import NetworkDecoder, by_correlation
 from neurodecode.files import write_json
 from neurodecode.models.build import build_model, count_parameters
 from neurodecode.objectives.clip import ClipLoss, clip_scores

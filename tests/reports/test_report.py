@@ -20,8 +20,8 @@ from neurodecode.config import (
     load_settings,
 )
 from neurodecode.errors import SettingsError
-from neurodecode.evaluation.evaluate import evaluate
-from neurodecode.evaluation.tables import evaluation_table
+from neurodecode.evaluation.retrieval.tables import evaluation_table
+from neurodecode.evaluation.runs.evaluate import evaluate
 from neurodecode.files import read_json, write_json
 from neurodecode.recordings.sources import expand_source
 from neurodecode.reports import figures

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from neurodecode.config import SegmentSettings
 from neurodecode.errors import LeakageError
-from neurodecode.evaluation.tables import leaky
+from neurodecode.evaluation.retrieval.tables import leaky
 from neurodecode.segments.audit import ROUNDING, _shared_seconds, audit_split, shared_content, shared_seconds
 from neurodecode.segments.blocks import assign
 from neurodecode.segments.windows import WindowIndex, build_windows

@@ -17,7 +17,7 @@ from neurodecode.config import (
     load_settings,
 )
 from neurodecode.errors import LeakageError, SettingsError
-from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.evaluation.runs.evaluate import evaluate
 from neurodecode.recordings.sources import expand_source
 from neurodecode.segments.windows import build_windows
 from neurodecode.simulation.simulate import simulate

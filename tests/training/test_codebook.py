@@ -17,7 +17,7 @@ from neurodecode.cli import main
 from neurodecode.config import CodebookTrainSettings, TrainSettings, load_training
 from neurodecode.errors import LeakageError, NeurodecodeError, SettingsError
 from neurodecode.evaluation.classification import beside
-from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.evaluation.runs.evaluate import evaluate
 from neurodecode.files import read_json
 from neurodecode.models.codebook.masked import MaskedEncoder
 from neurodecode.training import codebook

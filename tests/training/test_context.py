@@ -17,9 +17,9 @@ from neurodecode.config import (
     load_settings,
 )
 from neurodecode.errors import NeurodecodeError, SettingsError
-from neurodecode.evaluation.ensemble import ensemble
-from neurodecode.evaluation.evaluate import evaluate
-from neurodecode.evaluation.tables import evaluation_table
+from neurodecode.evaluation.retrieval.tables import evaluation_table
+from neurodecode.evaluation.runs.ensemble import ensemble
+from neurodecode.evaluation.runs.evaluate import evaluate
 from neurodecode.recordings.sources import expand_source
 from neurodecode.segments.batches import Batch, with_neighbours
 from neurodecode.simulation.simulate import simulate

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from neurodecode.config import EvaluationSettings, SpeechSettings, TrainSettings
-from neurodecode.evaluation.ridge import standardised
-from neurodecode.evaluation.scoring import NetworkDecoder, fill_scores, training_deviation
+from neurodecode.evaluation.retrieval.ridge import standardised
+from neurodecode.evaluation.retrieval.scoring import NetworkDecoder, fill_scores, training_deviation
 from neurodecode.files import write_json
 from neurodecode.models.build import build_model
 from neurodecode.models.deep_mel import with_speech

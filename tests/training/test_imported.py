@@ -16,7 +16,7 @@ from neurodecode.config import (
     TrainSettings,
     load_settings,
 )
-from neurodecode.evaluation.evaluate import evaluate
+from neurodecode.evaluation.runs.evaluate import evaluate
 from neurodecode.files import read_json
 from neurodecode.recordings.sources import expand_source
 from neurodecode.reports.report import write_report

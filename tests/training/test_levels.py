@@ -15,7 +15,7 @@ from torch.nn import functional
 from neurodecode.config import CodebookTrainSettings, load_training
 from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.evaluation.classification.beside import beside_table
-from neurodecode.evaluation.comparison import compare_any
+from neurodecode.evaluation.side_by_side.comparison import compare_any
 from neurodecode.files import read_json
 from neurodecode.models.codebook.classifier_levels import LevelAnswers
 from neurodecode.reports.report import write_report

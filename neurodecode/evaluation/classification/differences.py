@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from neurodecode.evaluation.classification.figures import FIGURES, LEVEL
-from neurodecode.evaluation.statistics import FEWEST_FOR_WILCOXON, bootstrap
+from neurodecode.evaluation.retrieval.statistics import FEWEST_FOR_WILCOXON, bootstrap
 
 LOWER_IS_BETTER = ("cross_entropy",)
 UNTESTED = ("chance", "majority")  # no method: shown, compared with if wanted, never one of the rows that are tested

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from neurodecode.errors import NeurodecodeError, SettingsError
-from neurodecode.evaluation.answers import compare_answers, runs_below
+from neurodecode.evaluation.side_by_side.answers import compare_answers, runs_below
 from neurodecode.files import plain, read_json
 from neurodecode.segments.layouts import natural_key
 from neurodecode.training.classification import FIGURES, read_classification

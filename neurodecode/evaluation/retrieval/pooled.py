@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from neurodecode.evaluation.retrieval import Scores
+from neurodecode.evaluation.retrieval.metrics import Scores
 
 
 def pool(scores: Scores) -> tuple[Scores, np.ndarray] | None:

@@ -19,11 +19,11 @@ import numpy as np
 
 from neurodecode.config import EvaluationSettings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.baseline import fit_ridges
-from neurodecode.evaluation.questions import Questions
-from neurodecode.evaluation.retrieval import Ranking, Scores, rank_columns, rank_matrix, stack, true_columns
-from neurodecode.evaluation.scoring import Decoder, fill_scores, matrix
-from neurodecode.evaluation.statistics import FEWEST_SUBJECTS
+from neurodecode.evaluation.retrieval.metrics import Ranking, Scores, rank_columns, rank_matrix, stack, true_columns
+from neurodecode.evaluation.retrieval.questions import Questions
+from neurodecode.evaluation.retrieval.scoring import Decoder, fill_scores, matrix
+from neurodecode.evaluation.retrieval.statistics import FEWEST_SUBJECTS
+from neurodecode.evaluation.runs.baseline import fit_ridges
 
 if TYPE_CHECKING:
     from neurodecode.segments.batches import BatchSource

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from neurodecode.config import EvaluationSettings
-from neurodecode.evaluation import pooled
-from neurodecode.evaluation.pools import SampledPool, rank_in_story, rank_near
-from neurodecode.evaluation.questions import NO_SENTENCE, Questions
-from neurodecode.evaluation.retrieval import Ranked, Ranking, Scores, rank, summarise
-from neurodecode.evaluation.sentences import evidence, hearings, random_bias, rank_with_bias, sentence_bias
-from neurodecode.evaluation.statistics import compare, metrics_with_intervals, permutation_p_value
-from neurodecode.evaluation.word_repeats import word_repeats
-from neurodecode.evaluation.words import word_figures
+from neurodecode.evaluation.retrieval import pooled
+from neurodecode.evaluation.retrieval.metrics import Ranked, Ranking, Scores, rank, summarise
+from neurodecode.evaluation.retrieval.pools import SampledPool, rank_in_story, rank_near
+from neurodecode.evaluation.retrieval.questions import NO_SENTENCE, Questions
+from neurodecode.evaluation.retrieval.sentences import evidence, hearings, random_bias, rank_with_bias, sentence_bias
+from neurodecode.evaluation.retrieval.statistics import compare, metrics_with_intervals, permutation_p_value
+from neurodecode.evaluation.speech.word_repeats import word_repeats
+from neurodecode.evaluation.speech.words import word_figures
 
 
 @dataclass

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from neurodecode.config.evaluation import RidgeSettings
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.ridge import (
+from neurodecode.evaluation.retrieval.ridge import (
     Moments,
     RidgeModel,
     bin_average,
@@ -29,7 +29,7 @@ from neurodecode.evaluation.ridge import (
     standardised,
     valid_bins,
 )
-from neurodecode.evaluation.scoring import targets
+from neurodecode.evaluation.retrieval.scoring import targets
 
 if TYPE_CHECKING:
     from neurodecode.segments.batches import Batch, BatchSource

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.statistics import FEWEST_FOR_WILCOXON, bootstrap
+from neurodecode.evaluation.retrieval.statistics import FEWEST_FOR_WILCOXON, bootstrap
 from neurodecode.files import plain
 from neurodecode.training.classification import read_classification
 from neurodecode.training.run_folder import read_run

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.retrieval import Scores
+from neurodecode.evaluation.retrieval.metrics import Scores
 from neurodecode.segments.blocks import SAME_SENTENCE, sentences_of_stimulus
 
 if TYPE_CHECKING:

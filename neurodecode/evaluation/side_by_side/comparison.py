@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.answers import compare_answers, is_classification, runs_below
-from neurodecode.evaluation.ranks import read_ranks
-from neurodecode.evaluation.statistics import FEWEST_FOR_WILCOXON, FEWEST_SUBJECTS, compare
-from neurodecode.evaluation.summary import summarise
-from neurodecode.evaluation.tables import COLUMNS, figure_text, signed
+from neurodecode.evaluation.retrieval.ranks import read_ranks
+from neurodecode.evaluation.retrieval.statistics import FEWEST_FOR_WILCOXON, FEWEST_SUBJECTS, compare
+from neurodecode.evaluation.retrieval.tables import COLUMNS, figure_text, signed
+from neurodecode.evaluation.side_by_side.answers import compare_answers, is_classification, runs_below
+from neurodecode.evaluation.side_by_side.summary import summarise
 from neurodecode.files import plain, read_json
 from neurodecode.segments.windows import SAME_PLACE
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurodecode.evaluation.tables import COLUMNS, WORD_COLUMNS, cell, figure_text, signed
+from neurodecode.evaluation.retrieval.tables import COLUMNS, WORD_COLUMNS, cell, figure_text, signed
 
 Table = tuple[str, list[str], list[list[str]], list[str]]
 WORD_TOP = ("top1", "top5", "top10")

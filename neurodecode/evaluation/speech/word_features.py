@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.words import plain_word
+from neurodecode.evaluation.speech.words import plain_word
 from neurodecode.files import sha256_of_file
 from neurodecode.store.store import Store
 

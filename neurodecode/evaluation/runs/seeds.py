@@ -18,7 +18,7 @@ import numpy as np
 
 from neurodecode.config.pipeline import CHANCE
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.tables import COLUMNS, ROWS, figure_text
+from neurodecode.evaluation.retrieval.tables import COLUMNS, ROWS, figure_text
 from neurodecode.files import plain, read_json
 
 SCHEMA = 1

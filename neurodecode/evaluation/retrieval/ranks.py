@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.questions import NO_SENTENCE, Questions
-from neurodecode.evaluation.retrieval import Ranking, Scores
+from neurodecode.evaluation.retrieval.metrics import Ranking, Scores
+from neurodecode.evaluation.retrieval.questions import NO_SENTENCE, Questions
 from neurodecode.files import atomic_path, read_json
 
 MEGABYTE = 1_000_000

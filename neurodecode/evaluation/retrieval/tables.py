@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurodecode.evaluation.statistics import FEWEST_SUBJECTS
+from neurodecode.evaluation.retrieval.statistics import FEWEST_SUBJECTS
 
 COLUMNS = {
     "top1": "top-1",

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurodecode.evaluation.retrieval import CHUNK, TOP, Ranking, Scores, refuse_nan, true_columns
-from neurodecode.evaluation.statistics import bootstrap
-from neurodecode.evaluation.words import NO_WORD, places, rank_by_count, vocabulary, word_log_probabilities
+from neurodecode.evaluation.retrieval.metrics import CHUNK, TOP, Ranking, Scores, refuse_nan, true_columns
+from neurodecode.evaluation.retrieval.statistics import bootstrap
+from neurodecode.evaluation.speech.words import NO_WORD, places, rank_by_count, vocabulary, word_log_probabilities
 
 
 def word_repeats(

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodecode.evaluation.statistics import LEVEL
+from neurodecode.evaluation.retrieval.statistics import LEVEL
 
 TIMES = (2, 4)
 STRAIGHT = 0.9  # R squared of the fit below which points are said not to lie on the curve

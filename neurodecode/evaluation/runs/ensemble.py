@@ -26,11 +26,7 @@ from scipy.special import logsumexp
 
 from neurodecode.config import EvaluationSettings, validate
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation import controls
-from neurodecode.evaluation import evaluate as evaluation
-from neurodecode.evaluation.questions import Questions, ask
-from neurodecode.evaluation.ranks import Evaluated, ranks_path, read_evaluated, write_ranks, write_scores
-from neurodecode.evaluation.retrieval import (
+from neurodecode.evaluation.retrieval.metrics import (
     CHUNK,
     Ranked,
     Ranking,
@@ -40,9 +36,13 @@ from neurodecode.evaluation.retrieval import (
     rank,
     retrieval_metrics,
 )
-from neurodecode.evaluation.rows import Answers, against_ridge, further, headline, per_subject
-from neurodecode.evaluation.scoring import NetworkDecoder
-from neurodecode.evaluation.statistics import FEWEST_SUBJECTS, compare
+from neurodecode.evaluation.retrieval.questions import Questions, ask
+from neurodecode.evaluation.retrieval.ranks import Evaluated, ranks_path, read_evaluated, write_ranks, write_scores
+from neurodecode.evaluation.retrieval.scoring import NetworkDecoder
+from neurodecode.evaluation.retrieval.statistics import FEWEST_SUBJECTS, compare
+from neurodecode.evaluation.runs import controls
+from neurodecode.evaluation.runs import evaluate as evaluation
+from neurodecode.evaluation.runs.rows import Answers, against_ridge, further, headline, per_subject
 from neurodecode.files import plain, write_json
 from neurodecode.training.run_folder import first_difference, read_run
 

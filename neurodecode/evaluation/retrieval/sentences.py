@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from neurodecode.evaluation.questions import NO_SENTENCE
-from neurodecode.evaluation.retrieval import CHUNK, Ranking, Scores, rank_blocks, refuse_nan, true_columns
+from neurodecode.evaluation.retrieval.metrics import CHUNK, Ranking, Scores, rank_blocks, refuse_nan, true_columns
+from neurodecode.evaluation.retrieval.questions import NO_SENTENCE
 
 SAME_HEARING = 1.0  # s: a sentence heard again lies further away; clocks of brain and audio drift by less
 

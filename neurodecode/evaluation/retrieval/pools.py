@@ -19,7 +19,7 @@ from scipy import stats
 from scipy.special import digamma
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.retrieval import TOP, Ranking, Scores, rank_blocks, true_columns
+from neurodecode.evaluation.retrieval.metrics import TOP, Ranking, Scores, rank_blocks, true_columns
 
 GRACE = 1e-6  # s: places are sums of rounded seconds
 

@@ -30,14 +30,14 @@ import torch
 from neurodecode.config import EvaluationSettings, TrainSettings
 from neurodecode.config.evaluation import ForecastSettings
 from neurodecode.errors import NeurodecodeError, SettingsError
-from neurodecode.evaluation import controls
-from neurodecode.evaluation.extrapolation import Curve, extrapolate
-from neurodecode.evaluation.questions import Questions, ask
-from neurodecode.evaluation.retrieval import Ranking, rank
-from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, training_deviation
-from neurodecode.evaluation.statistics import FEWEST_SUBJECTS
-from neurodecode.evaluation.subsets import block_order, part_of, training_hours, without_validation
-from neurodecode.evaluation.tables import COLUMNS, figure_text
+from neurodecode.evaluation.hours.extrapolation import Curve, extrapolate
+from neurodecode.evaluation.hours.subsets import block_order, part_of, training_hours, without_validation
+from neurodecode.evaluation.retrieval.metrics import Ranking, rank
+from neurodecode.evaluation.retrieval.questions import Questions, ask
+from neurodecode.evaluation.retrieval.scoring import NetworkDecoder, by_correlation, training_deviation
+from neurodecode.evaluation.retrieval.statistics import FEWEST_SUBJECTS
+from neurodecode.evaluation.retrieval.tables import COLUMNS, figure_text
+from neurodecode.evaluation.runs import controls
 from neurodecode.files import atomic_path, plain, read_json, write_json
 from neurodecode.progress import Bar
 from neurodecode.segments.batches import BatchSource

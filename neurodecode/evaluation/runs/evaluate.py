@@ -23,15 +23,15 @@ import torch
 
 from neurodecode.config import EvaluationSettings, TrainSettings
 from neurodecode.errors import SettingsError
-from neurodecode.evaluation import controls
-from neurodecode.evaluation.context import against_alone, context_controls, shown
-from neurodecode.evaluation.pools import refuse_larger
-from neurodecode.evaluation.questions import Questions, ask
-from neurodecode.evaluation.ranks import ranks_path, write_ranks, write_scores
-from neurodecode.evaluation.retrieval import Ranking, Scores, examples, histogram, rank
-from neurodecode.evaluation.rows import Answers, against_ridge, further, headline, per_subject
-from neurodecode.evaluation.scoring import NetworkDecoder, by_correlation, training_deviation
-from neurodecode.evaluation.statistics import FEWEST_SUBJECTS
+from neurodecode.evaluation.retrieval.metrics import Ranking, Scores, examples, histogram, rank
+from neurodecode.evaluation.retrieval.pools import refuse_larger
+from neurodecode.evaluation.retrieval.questions import Questions, ask
+from neurodecode.evaluation.retrieval.ranks import ranks_path, write_ranks, write_scores
+from neurodecode.evaluation.retrieval.scoring import NetworkDecoder, by_correlation, training_deviation
+from neurodecode.evaluation.retrieval.statistics import FEWEST_SUBJECTS
+from neurodecode.evaluation.runs import controls
+from neurodecode.evaluation.runs.context import against_alone, context_controls, shown
+from neurodecode.evaluation.runs.rows import Answers, against_ridge, further, headline, per_subject
 from neurodecode.files import plain, read_json, write_json
 from neurodecode.progress import Bar
 from neurodecode.segments.batches import BatchSource

@@ -24,10 +24,10 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.ranks import Evaluated, read_evaluated
-from neurodecode.evaluation.retrieval import CHUNK, rank, true_columns
-from neurodecode.evaluation.word_features import FeatureSet, feature_sets
-from neurodecode.evaluation.words import NO_WORD, vocabulary, word_log_probabilities
+from neurodecode.evaluation.retrieval.metrics import CHUNK, rank, true_columns
+from neurodecode.evaluation.retrieval.ranks import Evaluated, read_evaluated
+from neurodecode.evaluation.speech.word_features import FeatureSet, feature_sets
+from neurodecode.evaluation.speech.words import NO_WORD, vocabulary, word_log_probabilities
 from neurodecode.files import plain, write_json
 from neurodecode.store.store import Store
 

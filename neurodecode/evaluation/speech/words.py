@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodecode.evaluation.retrieval import CHUNK, TOP, Ranking, Scores, refuse_nan, true_columns
-from neurodecode.evaluation.statistics import LEVEL, bootstrap, settled
+from neurodecode.evaluation.retrieval.metrics import CHUNK, TOP, Ranking, Scores, refuse_nan, true_columns
+from neurodecode.evaluation.retrieval.statistics import LEVEL, bootstrap, settled
 
 SLACK = 1e-9  # nats: sums of the same probabilities in another order differ in the last digits and are ties
 NO_WORD = -1

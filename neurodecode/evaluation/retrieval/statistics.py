@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.retrieval import Ranked, Scores, refuse_nan, retrieval_metrics, true_columns
+from neurodecode.evaluation.retrieval.metrics import Ranked, Scores, refuse_nan, retrieval_metrics, true_columns
 
 LEVEL = 0.95
 CHUNK = 1 << 23  # numbers held at once

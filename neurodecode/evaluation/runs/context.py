@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurodecode.config import EvaluationSettings
-from neurodecode.evaluation.controls import Control, score_all
-from neurodecode.evaluation.questions import Questions
-from neurodecode.evaluation.retrieval import Ranking, rank
-from neurodecode.evaluation.scoring import Decoder
-from neurodecode.evaluation.statistics import compare
+from neurodecode.evaluation.retrieval.metrics import Ranking, rank
+from neurodecode.evaluation.retrieval.questions import Questions
+from neurodecode.evaluation.retrieval.scoring import Decoder
+from neurodecode.evaluation.retrieval.statistics import compare
+from neurodecode.evaluation.runs.controls import Control, score_all
 from neurodecode.segments.neighbours import NONE
 
 if TYPE_CHECKING:

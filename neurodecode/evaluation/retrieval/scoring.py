@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodecode.config import EvaluationSettings, TrainSettings
-from neurodecode.evaluation.ridge import standardised
+from neurodecode.evaluation.retrieval.ridge import standardised
 from neurodecode.models.deep_mel import embed
 from neurodecode.objectives.siglip import contrastive_scores
 from neurodecode.training.data import noise_like

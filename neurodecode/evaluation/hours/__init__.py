@@ -1,0 +1,1 @@
+"""What more hours of training data would give."""

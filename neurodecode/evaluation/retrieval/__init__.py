@@ -1,0 +1,1 @@
+"""Which of N segments was heard: questions, scores, ranks, figures and how sure they are."""

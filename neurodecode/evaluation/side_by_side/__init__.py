@@ -1,0 +1,1 @@
+"""Two or more evaluated runs side by side."""
