@@ -190,14 +190,15 @@ def bring_weights(
     ] = "",
     overrides: Overrides = None,
 ) -> None:
-    """A run of weights that others trained with the published code: evaluate, calibrate and start_from read it."""
-    from neurodecode.config import TrainSettings, load_settings
+    """A run of weights that others trained with the published codes: evaluate, calibrate and start_from read it."""
+    from neurodecode.config import load_training
     from neurodecode.training.imported import import_weights
 
-    settings = load_settings(TrainSettings, config, "configs/training", overrides or [])
+    settings = load_training(config, overrides or [])
     names = [name.strip() for name in subjects.split(",") if name.strip()]
     run = import_weights(file, settings, store, out, names, progress=watched_by_a_person())
-    say(f"{run}: imported; next: neurodecode evaluate {run}")
+    begins = getattr(settings, "task", "") in ("tokenizer", "masked")
+    say(f"{run}: imported; next: " + (f"--set start_from={run}" if begins else f"neurodecode evaluate {run}"))
     say(f"Its figures hold only if {file.name} was never trained on what this store's split tests.")
 
 

@@ -47,12 +47,20 @@ from neurodecode.training.codebook_stages import (
     stage_task,
 )
 from neurodecode.training.codebook_task import logged, table_columns
+from neurodecode.training.imported import CodebookWeights
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
+from neurodecode.training.start import write_start
 from neurodecode.training.trainer import data_device, resolve_accelerator, resolve_precision, train_task
 
 
 def fit_codebook(
-    settings: CodebookTrainSettings, store: Path, out: Path, *, resume: bool = True, progress: bool = True
+    settings: CodebookTrainSettings,
+    store: Path,
+    out: Path,
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    weights: CodebookWeights | None = None,
 ) -> Path:
     """Train one stage; a classifier is scored on its test windows, too.
 
@@ -68,6 +76,8 @@ def fit_codebook(
         Go on with a run that is there; False throws it away.
     progress
         Show a progress bar, if standard error is a terminal.
+    weights
+        Take these, and train nothing: see `imported.import_weights`.
 
     Returns
     -------
@@ -90,16 +100,25 @@ def fit_codebook(
     opened = Store(store)
     chosen = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
+    brought = None if weights is None else weights.described
+    if info is not None and info.get("weights") != brought:
+        raise SettingsError(f"{out}: holds a run with other weights at its beginning; give another --out")
     if info is not None:
         _refuse_other_start(out, info)
         scored = settings.task != "classify" or (out / "evaluation" / "test.json").is_file()
         if info["finished"] and scored:
             return out
     index = _index(settings, opened)
+    if weights is not None and len(index.folds) > 1:
+        raise SettingsError(
+            f"{weights.file}: was trained on one split, labels.split.rule {settings.labels.split.rule} has "
+            f"{len(index.folds)}; use the rule run or paper"
+        )
     if settings.start_from is not None:
         _check_all_folds(settings, index, settings.start_from)
     for name in index.folds:
-        _check_start(settings, _fold(settings, index, name))
+        if weights is None:
+            _check_start(settings, _fold(settings, index, name))
     kept: dict[str, dict[str, list[str]] | None] = dict.fromkeys(index.folds)
     if settings.channels is not None:  # all folds are asked before the first is trained
         kept = {name: chosen_channels(settings.channels, _fold(settings, index, name)) for name in index.folds}
@@ -116,8 +135,12 @@ def fit_codebook(
         start = None if settings.start_from is None else Start(settings.start_from, fold, data)
         torch.manual_seed(settings.seed)  # just before the weights are drawn
         model = build_stage(settings, stage_sizes(settings, fold, data, start) | level_sizes(settings, levels[name]))
+        if weights is not None:  # what does not fit is said before anything is written
+            weights.fill_stage(model, fold.subjects)
         if info is None:
             info = _describe(settings, opened, index, data, model, start)
+            if weights is not None:
+                info["weights"] = brought
             run_folder.write_run(out, info)
         assert source.scalers is not None
         source.scalers.save(folder / "scalers.npz")
@@ -125,6 +148,9 @@ def fit_codebook(
         write_json(folder / "vocabulary.json", fold.vocabulary)
         write_json(folder / CHANNELS, dict(zip(fold.subjects, data.channels)))
         write_levels(folder, levels[name])
+        if weights is not None:
+            write_json(folder / "finished.json", write_start(model, folder))
+            continue
         task = stage_task(settings, model, data, start, levels[name])
         names = (*logged(settings), *table_columns(settings, fold.subjects), *accuracy_columns(levels[name]))
         columns = ("epoch", "step", "train_loss", "valid_loss", *names, "learning_rate", "seconds")

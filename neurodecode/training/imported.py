@@ -1,7 +1,7 @@
-"""Weights that others trained with the published code, as a finished run: to be evaluated, calibrated or begun with.
+"""Weights that others trained with the published codes, as a finished run: to be evaluated, calibrated or begun with.
 
-    settings = load_settings(TrainSettings, "released", "configs/training")
-    import_weights(Path("best_state.pt"), settings, Path("store"), Path("run"))
+    import_weights(Path("best_state.pt"), load_training("released"), Path("store"), Path("run"))
+    import_weights(Path("checkpoint-399.pth"), load_training("duin_tokenizer"), Path("store"), Path("tokenizer"))
 
 Nothing is trained. What the file does not hold comes from the store and the settings: sensors, windows, sides and scalers
 (fitted anew on the training windows). Whether the file was trained on what is tested here, nobody can see in it.
@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurodecode.config import TrainSettings
+from neurodecode.config import CodebookTrainSettings, TrainSettings
 from neurodecode.errors import NeurodecodeError, SettingsError
 from neurodecode.files import sha256_of_file
 from neurodecode.models.build import LayoutsLike
+from neurodecode.models.codebook.released import load_released as load_codebook
 from neurodecode.models.released_aligner import Released, load_released
 from neurodecode.training.start import OF_SUBJECTS
 
@@ -108,9 +109,49 @@ class Weights:
         return [names.index(name) for name in wanted]
 
 
+class CodebookWeights(Weights):
+    """A released checkpoint of one of the three codebook stages."""
+
+    def fill_stage(self, model: nn.Module, people: Sequence[str]) -> None:
+        """Give a fresh network of a stage the weights of the file.
+
+        Parameters
+        ----------
+        model
+            As the settings say.
+        people
+            Subjects of the store, in our order.
+
+        Raises
+        ------
+        NeurodecodeError
+            If the file holds another network, or people in another order.
+        """
+        if self.subjects and self.subjects != tuple(people):
+            raise SettingsError(
+                f"--subjects: {','.join(self.subjects)}, but the people of the store are {','.join(people)}, and only a file "
+                "with these in this order can be read; choose people with --set subjects=[...]"
+            )
+        found = load_codebook(self.file).model
+        if type(found) is not type(model):
+            raise NeurodecodeError(
+                f"{self.file}: holds a {type(found).__name__}, the settings describe a {type(model).__name__}; use the "
+                "--config of its stage"
+            )
+        theirs, ours = found.state_dict(), model.state_dict()
+        for name in sorted(set(theirs) | set(ours)):
+            there, here = (tuple(s[name].shape) if name in s else "nothing" for s in (theirs, ours))
+            if there != here:
+                raise NeurodecodeError(
+                    f"{self.file}: has {there} for {name}, the settings and the store {here}; use the channels, subjects and "
+                    "--set model.... of that training"
+                )
+        model.load_state_dict(theirs)
+
+
 def import_weights(
     file: Path,
-    settings: TrainSettings,
+    settings: TrainSettings | CodebookTrainSettings,
     store: Path,
     out: Path,
     subjects: Sequence[str] = (),
@@ -124,7 +165,7 @@ def import_weights(
     file, subjects
         As in `Weights`.
     settings
-        Of the network, its features and windows, for example the preset `released`.
+        Of the network and its windows, for example the preset `released`; of a codebook stage for a checkpoint of one.
     store
         Recordings, preprocessed as those of that training were.
     out
@@ -140,8 +181,13 @@ def import_weights(
     NeurodecodeError
         If the file is no such network, or the store or `out` does not fit.
     """
+    from neurodecode.training.codebook import fit_codebook
     from neurodecode.training.fit import fit
 
+    if isinstance(settings, CodebookTrainSettings):
+        if settings.start_from is not None and settings.task == "classify":
+            raise SettingsError("start_from: an imported classifier begins with its file alone; set start_from=null")
+        return fit_codebook(settings, store, out, progress=progress, weights=CodebookWeights(file, subjects))
     if settings.start_from is not None:
         raise SettingsError("start_from: an imported run begins with its file alone; leave start_from out")
     return fit(settings, store, out, progress=progress, weights=Weights(file, subjects))
