@@ -244,11 +244,14 @@ def _check_start(settings: CodebookTrainSettings, index: LabelIndex) -> None:
     model, training = settings.model, settings.training
     if not isinstance(model, TokenizerSettings) or model.quantizer.kind == "finite-scalar":
         return
+    each = seen_samples(settings, index) // model.encoder.patch
+    if not each:  # `stage_sizes` says so
+        return
     quantizer = model.quantizer
     wanted = 4 * quantizer.codes if quantizer.start_tokens is None else quantizer.start_tokens
     windows = len(index.rows("train"))
     steps = min(max(1, windows // training.batch_size), training.steps_per_epoch or windows)
-    tokens = min(windows, steps * training.batch_size) * (seen_samples(settings, index) // model.encoder.patch)
+    tokens = each * min(windows, steps * training.batch_size)
     if tokens < wanted:
         raise SettingsError(
             f"model.quantizer.start_tokens: k-means waits for {wanted} tokens, an epoch has {tokens}; lower codes and "
