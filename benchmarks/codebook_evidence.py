@@ -41,7 +41,7 @@ from neurodecode.training.codebook import fit_codebook
 
 COHORT = ["sfreq=250", "snr=0.5", "words.band=[60, 110]", "words.high_gamma=0.7", "words.repetitions=10"]
 COHORT += ["words.conversation_seconds=900"]
-CLEAR = ["snr=1.5"]  # of tables b and c
+CLEAR = ["snr=1.5"]  # of tables b to d
 REGIONS = ("vSMC", "STG")
 SEEDS = (1, 2, 3)
 TRAIN, TEST = ("01", "02", "03"), ("05", "06")  # runs; 04 validates
