@@ -193,7 +193,10 @@ def test_a_file_that_is_missing_or_cut_short_is_named_once(tmp_path) -> None:
     tree = build(tmp_path / "tree", patients=("001",), runs=(1, 2, 3))
     data = run_folder(tree, "001", 2) / "data"
     whole = data.read_bytes()
-    for damage, message in ((None, "no such file; get it again"), (whole[:100_000], "ends early (100000 bytes); get it again")):
+    for damage, message in (
+        (None, "no such file; get it again"),
+        (whole[:100_000], "ends early (100000 bytes); get it again"),
+    ):
         data.unlink() if damage is None else data.write_bytes(damage)
         with pytest.raises(NeurodecodeError, match=re.escape(message)) as error:
             run_pipeline(loaded(tree), tmp_path / "out", say=lambda line: None)
