@@ -42,7 +42,7 @@ def forecast_figure(result: dict[str, Any]) -> str:
             for begin, end, style in ((hours[0], hours[-1], "-"), (hours[-1], ahead[-1]["hours"], "--")):
                 x = np.geomspace(begin, end, CURVE)
                 axes.plot(x, law.at(x), color=colour, linewidth=1.5, linestyle=style)
-            axes.axhline(found["chance"], color=CONTROL, linewidth=1, linestyle=":")
+            axes.axhline(found["chance"], color=CONTROL, linewidth=1, linestyle=":", label=None if ticks else "chance")
             ticks |= {*hours.tolist(), *(f["hours"] for f in ahead)}
         axes.set_xscale("log", base=2)
         places = sorted(ticks)
