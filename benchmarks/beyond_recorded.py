@@ -33,6 +33,8 @@ VARIANTS = {
     "channel masks": ["training.augment.channel_mask=0.1"],
     "onset jitter": ["training.augment.onset_jitter=0.04"],
     "label smoothing": ["objective.label_smoothing=0.1"],
+    "shared duplicates": ["objective.mask_duplicates=false", "objective.share_duplicates=true"],
+    "SigLIP": ["objective.kind=siglip", "objective.mask_duplicates=false"],
     "context of 3 windows": ["model.context.windows=3", "model.context.step=5", "model.context.width=32"],
 }
 METRICS = ("top1", "top10", "match_mismatch")
