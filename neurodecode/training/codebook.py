@@ -47,7 +47,7 @@ from neurodecode.training.codebook_stages import (
     stage_task,
 )
 from neurodecode.training.codebook_task import logged, table_columns
-from neurodecode.training.imported import CodebookWeights
+from neurodecode.training.imported import CodebookWeights, refuse_other_weights
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
 from neurodecode.training.start import write_start
 from neurodecode.training.trainer import data_device, resolve_accelerator, resolve_precision, train_task
@@ -100,20 +100,15 @@ def fit_codebook(
     opened = Store(store)
     chosen = [r for r in opened.recordings if not settings.subjects or r.subject in settings.subjects]
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
-    brought = None if weights is None else weights.described
-    if info is not None and info.get("weights") != brought:
-        raise SettingsError(f"{out}: holds a run with other weights at its beginning; give another --out")
+    refuse_other_weights(out, info, weights)
     if info is not None:
         _refuse_other_start(out, info)
         scored = settings.task != "classify" or (out / "evaluation" / "test.json").is_file()
         if info["finished"] and scored:
             return out
     index = _index(settings, opened)
-    if weights is not None and len(index.folds) > 1:
-        raise SettingsError(
-            f"{weights.file}: was trained on one split, labels.split.rule {settings.labels.split.rule} has "
-            f"{len(index.folds)}; use the rule run or paper"
-        )
+    if weights is not None:
+        weights.refuse_folds(index.folds, f"labels.split.rule {settings.labels.split.rule}", "run or paper")
     if settings.start_from is not None:
         _check_all_folds(settings, index, settings.start_from)
     for name in index.folds:
@@ -140,7 +135,7 @@ def fit_codebook(
         if info is None:
             info = _describe(settings, opened, index, data, model, start)
             if weights is not None:
-                info["weights"] = brought
+                info["weights"] = weights.described
             run_folder.write_run(out, info)
         assert source.scalers is not None
         source.scalers.save(folder / "scalers.npz")

@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 from neurodecode.config import TrainSettings
-from neurodecode.errors import SettingsError
 from neurodecode.files import read_json, write_json
 from neurodecode.models.build import build_model, count_parameters
 from neurodecode.models.deep_mel import compared_dimensions, with_speech
@@ -37,7 +36,7 @@ from neurodecode.store.store import Store
 from neurodecode.training import run_folder
 from neurodecode.training.chosen import CHANNELS, chosen_channels, described, refuse_other_channels, resolved
 from neurodecode.training.data import Source
-from neurodecode.training.imported import Weights
+from neurodecode.training.imported import Weights, refuse_other_weights
 from neurodecode.training.portion import chosen_subjects, session_names, sessions_of, trained_rows, within_minutes
 from neurodecode.training.start import Start, freeze, write_start
 from neurodecode.training.task import AlignerTask
@@ -107,30 +106,33 @@ def fit(
     names = chosen_subjects(settings, opened)
     chosen = [r for r in opened.recordings if not names or r.subject in names]
     info = run_folder.claim(out, settings, {r.name: r.sha256_signal for r in chosen}, resume)
-    brought = None if weights is None else weights.described
-    if info is not None and info.get("weights") != brought:
-        raise SettingsError(f"{out}: holds a run with other weights at its beginning; give another --out")
+    refuse_other_weights(out, info, weights)
     if info is not None and info["finished"]:
         return out
     index = build_windows(opened, settings.segments, names)
-    if weights is not None and len(index.folds) > 1:
-        raise SettingsError(
-            f"{weights.file}: was trained on one split, segments.split.rule {settings.segments.split.rule} has "
-            f"{len(index.folds)}; use the rule content"
-        )
+    if weights is not None:
+        weights.refuse_folds(index.folds, f"segments.split.rule {settings.segments.split.rule}", "content")
     features = compute_features(opened, settings.features, progress, index.borders)
     if weights is None:
         _warn_about_batches(settings, index)
     device = data_device(settings, accelerator, index)
+    kept: dict[str, dict[str, list[str]] | None] = dict.fromkeys(index.folds)
     if settings.channels is not None:  # all folds are asked before the first is trained
         for name in index.folds:
-            refuse_other_channels(out / name, chosen_channels(settings.channels, index.fold(name)))
-    first = _source(settings, index, index.folds[0], features, device)
+            kept[name] = chosen_channels(settings.channels, index.fold(name))
+            refuse_other_channels(out / name, kept[name])
+
+    def opened_fold(name: str) -> BatchSource:
+        """Windows of a fold with the channels that it reads, unscaled."""
+        fold = within_minutes(index.fold(name), settings.minutes)
+        return BatchSource(fold, features, None, device, settings.model.context).only(kept[name])
+
+    first = opened_fold(index.folds[0])
     if info is None:
         info = _describe(settings, opened, index, features, first)
         if weights is not None:  # what does not fit is said before anything is written
-            weights.fill(_network(settings, first), info, first.layouts, settings)
-            info["weights"] = brought
+            weights.fill(_network(settings, _fold_data(settings, first)), info, first.layouts, settings)
+            info["weights"] = weights.described
         if first_process():
             run_folder.write_run(out, info)
     for name in index.folds:
@@ -139,10 +141,12 @@ def fit(
             continue
         source = first
         if name != index.folds[0]:
-            source = _source(settings, index, name, features, device)
+            source = opened_fold(name)
         start = None if settings.start_from is None else Start(settings, name)
         source.scalers = source.fit_scalers() if start is None else start.scalers(source.fit_scalers())
-        data = _prepare(settings, source, folder)
+        data = _fold_data(settings, source)
+        if first_process():
+            _write_fold(data, source, folder, kept[name])
         fill = None if start is None else partial(start.fill, info=info)
         if weights is not None:
             fill = partial(weights.fill, info=info, layouts=source.layouts, settings=settings)
@@ -187,17 +191,7 @@ def train_fold(
         `epochs` trained, `best_epoch`, `best_valid_loss`, and `stopped` (patience or epochs).
     """
     torch.manual_seed(settings.seed)  # just before the weights are drawn, as published
-    model = build_model(
-        settings.model,
-        n_chans=data.n_chans,
-        n_outputs=compared_dimensions(settings.speech, data.n_features),
-        n_times=data.n_times,
-        sfreq=data.sfreq,
-        n_subjects=data.n_subjects,
-        layouts=data.layouts,
-        sessions=data.sessions,
-    )
-    model = with_siglip(with_speech(model, settings.speech, data.n_features), settings.objective)
+    model = _network(settings, data)
     if start is not None:
         start(model)
     if settings.train_only == "subject":
@@ -217,32 +211,9 @@ def train_fold(
     )
 
 
-def _source(
-    settings: TrainSettings, index: WindowIndex, name: str, features: FeatureStore, device: torch.device
-) -> BatchSource:
-    """Windows of a fold with the channels that it reads, unscaled."""
-    fold = within_minutes(index.fold(name), settings.minutes)
-    source = BatchSource(fold, features, None, device, settings.model.context)
-    return source.only(chosen_channels(settings.channels, fold))
-
-
-def _prepare(settings: TrainSettings, source: BatchSource, folder: Path) -> FoldData:
-    """Write what the fold's evaluation needs, and gather the sizes."""
+def _fold_data(settings: TrainSettings, source: BatchSource) -> FoldData:
+    """Sizes and rows of a fold."""
     index = source.index
-    sessions = None if settings.model.sessions == "none" else sessions_of(index, settings.model.session_unit)
-    if first_process():
-        assert source.scalers is not None
-        source.scalers.save(folder / "scalers.npz")
-        run_folder.write_windows(folder / "windows.csv.gz", index.table)
-        if settings.channels is not None:
-            write_json(folder / CHANNELS, chosen_channels(settings.channels, index))
-        layouts = source.layouts
-        more = {"valid": layouts.valid.numpy(), "places": layouts.places.numpy()}
-        if sessions is not None:
-            more |= {f"session_{key}": getattr(sessions, key).numpy() for key in ("of", "owner", "seen")}
-        run_folder.write_layouts(
-            folder / "layouts.npz", layouts.positions.numpy(), layouts.placed.numpy(), layouts.names, more
-        )
     train, valid = trained_rows(index, settings.minutes)
     return FoldData(
         source=source,
@@ -254,24 +225,39 @@ def _prepare(settings: TrainSettings, source: BatchSource, folder: Path) -> Fold
         n_times=source.n_times,
         sfreq=index.sfreq,
         n_subjects=len(index.subjects),
-        sessions=sessions,
+        sessions=None if settings.model.sessions == "none" else sessions_of(index, settings.model.session_unit),
     )
 
 
-def _network(settings: TrainSettings, source: BatchSource) -> nn.Module:
+def _write_fold(data: FoldData, source: BatchSource, folder: Path, channels: dict[str, list[str]] | None) -> None:
+    """Write what the fold's evaluation needs."""
+    assert source.scalers is not None
+    source.scalers.save(folder / "scalers.npz")
+    run_folder.write_windows(folder / "windows.csv.gz", source.index.table)
+    if channels is not None:
+        write_json(folder / CHANNELS, channels)
+    layouts = source.layouts
+    more = {"valid": layouts.valid.numpy(), "places": layouts.places.numpy()}
+    if data.sessions is not None:
+        more |= {f"session_{key}": getattr(data.sessions, key).numpy() for key in ("of", "owner", "seen")}
+    run_folder.write_layouts(
+        folder / "layouts.npz", layouts.positions.numpy(), layouts.placed.numpy(), layouts.names, more
+    )
+
+
+def _network(settings: TrainSettings, data: FoldData) -> nn.Module:
     """The network of a fold, with weights as they are drawn."""
-    sessions = None if settings.model.sessions == "none" else sessions_of(source.index, settings.model.session_unit)
     model = build_model(
         settings.model,
-        n_chans=source.layouts.n_chans,
-        n_outputs=compared_dimensions(settings.speech, source.dimension),
-        n_times=source.n_times,
-        sfreq=source.index.sfreq,
-        n_subjects=len(source.index.subjects),
-        layouts=source.layouts,
-        sessions=sessions,
+        n_chans=data.n_chans,
+        n_outputs=compared_dimensions(settings.speech, data.n_features),
+        n_times=data.n_times,
+        sfreq=data.sfreq,
+        n_subjects=data.n_subjects,
+        layouts=data.layouts,
+        sessions=data.sessions,
     )
-    return with_siglip(with_speech(model, settings.speech, source.dimension), settings.objective)
+    return with_siglip(with_speech(model, settings.speech, data.n_features), settings.objective)
 
 
 def _describe(
@@ -291,14 +277,15 @@ def _describe(
             split[what] = {side: sum(s[what][side] for s in summaries.values()) for side in split[what]}
         split["overlap"] = sum(s["overlap"] for s in summaries.values())
         split["per_fold"] = summaries
-    sizes: dict[str, Any] = {
-        "n_chans": source.layouts.n_chans,
-        "n_outputs": compared_dimensions(settings.speech, source.dimension),
-        "n_times": source.n_times,
-        "sfreq": index.sfreq,
+    data = _fold_data(settings, source)
+    sizes = {
+        "n_chans": data.n_chans,
+        "n_outputs": compared_dimensions(settings.speech, data.n_features),
+        "n_times": data.n_times,
+        "sfreq": data.sfreq,
+        "n_features": data.n_features,
     }
     unit = settings.model.session_unit
-    sessions = None if settings.model.sessions == "none" else sessions_of(source.index, unit)
     return {
         "schema": run_folder.SCHEMA,
         "name": settings.name,
@@ -306,16 +293,16 @@ def _describe(
         "store": store.path.resolve().as_posix(),
         "store_sha256s": {r.name: r.sha256_signal for r in index.recordings},
         "features": Path(features.path).as_posix(),
-        "sizes": sizes | {"n_features": source.dimension},
+        "sizes": sizes,
         "subjects": index.subjects,
         "recordings": [r.name for r in index.recordings],
         "channel_names": source.layouts.names,
         "channel_choice": described(settings.channels),
-        "session_names": [] if sessions is None else session_names(source.index, unit),
+        "session_names": [] if data.sessions is None else session_names(source.index, unit),
         "start_from": None if settings.start_from is None else {"run": settings.start_from.as_posix()},
         "split": split,
         "folds": index.folds,
-        "n_parameters": count_parameters(_network(settings, source)),
+        "n_parameters": count_parameters(_network(settings, data)),
         "versions": run_folder.versions(),
         "command": " ".join(["neurodecode", *sys.argv[1:]]),
         "finished": False,

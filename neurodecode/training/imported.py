@@ -55,6 +55,19 @@ class Weights:
         """What run.json says under `weights`."""
         return {"file": self.file.name, "sha256": sha256_of_file(self.file), "subjects": list(self.subjects)}
 
+    def refuse_folds(self, folds: Sequence[str], rule: str, instead: str) -> None:
+        """Stop if there is more than one fold; `rule` makes them, `instead` makes one.
+
+        Raises
+        ------
+        SettingsError
+            One line.
+        """
+        if len(folds) > 1:
+            raise SettingsError(
+                f"{self.file}: was trained on one split, {rule} has {len(folds)}; use the rule {instead}"
+            )
+
     def fill(self, model: nn.Module, info: dict[str, Any], layouts: LayoutsLike, settings: TrainSettings) -> None:
         """Give a fresh network the weights of the file.
 
@@ -107,6 +120,18 @@ class Weights:
                 f"exclude=[{missing[0]}]"
             )
         return [names.index(name) for name in wanted]
+
+
+def refuse_other_weights(out: Path, info: dict[str, Any] | None, weights: Weights | None) -> None:
+    """Stop if the run that is there, as run.json says, began with other weights than these; None for none.
+
+    Raises
+    ------
+    SettingsError
+        Naming the folder.
+    """
+    if info is not None and info.get("weights") != (None if weights is None else weights.described):
+        raise SettingsError(f"{out}: holds a run with other weights at its beginning; give another --out")
 
 
 class CodebookWeights(Weights):
