@@ -46,7 +46,7 @@ from neurodecode.training.codebook_stages import (
     stage_sizes,
     stage_task,
 )
-from neurodecode.training.codebook_task import logged, table_columns
+from neurodecode.training.codebook_task import logged, refuse_late_table, table_columns
 from neurodecode.training.imported import CodebookWeights, refuse_other_weights
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
 from neurodecode.training.start import write_start
@@ -235,36 +235,10 @@ def _fold(settings: CodebookTrainSettings, index: LabelIndex, name: str) -> Labe
 
 
 def _check_start(settings: CodebookTrainSettings, index: LabelIndex) -> None:
-    """Refuse a table that would not get its first tokens within one epoch: codes before that mean nothing."""
-    model, training = settings.model, settings.training
-    if not isinstance(model, TokenizerSettings) or model.quantizer.kind == "finite-scalar":
-        return
-    each = seen_samples(settings, index) // model.encoder.patch
-    if not each:  # `stage_sizes` says so
-        return
-    quantizer = model.quantizer
-    wanted = 4 * quantizer.codes if quantizer.start_tokens is None else quantizer.start_tokens
-    windows = len(index.rows("train"))
-    steps = min(max(1, windows // training.batch_size), training.steps_per_epoch or windows)
-    tokens = each * min(windows, steps * training.batch_size)
-    if tokens < wanted:
-        raise SettingsError(
-            f"model.quantizer.start_tokens: k-means waits for {wanted} tokens, an epoch has {tokens}; lower codes and "
-            "start_tokens, or train on more windows"
-        )
-    before = quantizer.start_after % steps
-    if (
-        quantizer.start_after and tokens * (steps - before) < wanted * steps
-    ):  # tokens that wait are not part of a checkpoint
-        raise SettingsError(
-            f"model.quantizer.start_after: k-means would wait for {wanted} tokens from step {before + 1} of an epoch of "
-            f"{steps} steps, beyond its end; set start_after={quantizer.start_after - before}"
-        )
-    if quantizer.start_after >= steps * training.epochs:
-        raise SettingsError(
-            f"model.quantizer.start_after: {quantizer.start_after} steps, but the whole training has "
-            f"{steps * training.epochs}: the table would never start; lower it"
-        )
+    """Ask `refuse_late_table` of the table that a tokenizer learns."""
+    if isinstance(settings.model, TokenizerSettings):
+        each = seen_samples(settings, index) // settings.model.encoder.patch
+        refuse_late_table(settings.model.quantizer, settings.training, len(index.rows("train")), each)
 
 
 def _warn_about_usage(settings: CodebookTrainSettings, folder: Path, last: dict[str, float]) -> None:

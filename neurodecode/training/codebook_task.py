@@ -19,7 +19,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neurodecode.config import CodebookTrainSettings, MaskedEncoderSettings, TokenizerSettings
+from neurodecode.config import CodebookTrainSettings, MaskedEncoderSettings, QuantizerSettings, TokenizerSettings
+from neurodecode.config.codebook_training import CodebookTrainingSettings
+from neurodecode.errors import SettingsError
 from neurodecode.models.codebook.classifier import CodebookClassifier
 from neurodecode.models.codebook.tokenizer import CodebookTokenizer
 from neurodecode.models.layers.quantizer_rows import spread
@@ -50,6 +52,51 @@ def table_columns(settings: CodebookTrainSettings, subjects: Sequence[str]) -> t
         return ()
     tables = ["shared", *(f"private_{name}" for name in subjects)]
     return ("shared_tokens", *(f"{what}_{table}" for table in tables for what in ("usage", "perplexity")))
+
+
+def refuse_late_table(
+    quantizer: QuantizerSettings,
+    training: CodebookTrainingSettings,
+    windows: int,
+    each: int,
+    place: str = "model.quantizer",
+    instead: str = "lower codes and start_tokens, or train on more windows",
+) -> None:
+    """Stop if a table would not get the tokens of its k-means within one epoch: codes before that mean nothing.
+
+    Parameters
+    ----------
+    windows, each
+        Training windows, and tokens of each.
+    place, instead
+        Of the setting, and what to do where there are too few tokens, for the message.
+
+    Raises
+    ------
+    SettingsError
+        One line.
+    """
+    if quantizer.kind == "finite-scalar" or not each:  # no table; or no token, which `stage_sizes` tells of
+        return
+    wanted = 4 * quantizer.codes if quantizer.start_tokens is None else quantizer.start_tokens
+    steps = min(max(1, windows // training.batch_size), training.steps_per_epoch or windows)
+    tokens = each * min(windows, steps * training.batch_size)
+    if tokens < wanted:
+        raise SettingsError(
+            f"{place}.start_tokens: k-means waits for {wanted} tokens, an epoch has {tokens}; {instead}"
+        )
+    before = quantizer.start_after % steps
+    # tokens that wait are not part of a checkpoint
+    if quantizer.start_after and tokens * (steps - before) < wanted * steps:
+        raise SettingsError(
+            f"{place}.start_after: k-means would wait for {wanted} tokens from step {before + 1} of an epoch of "
+            f"{steps} steps, beyond its end; set start_after={quantizer.start_after - before}"
+        )
+    if quantizer.start_after >= steps * training.epochs:
+        raise SettingsError(
+            f"{place}.start_after: {quantizer.start_after} steps, but the whole training has {steps * training.epochs}: the "
+            "table would never start; lower it"
+        )
 
 
 class StageTask(L.LightningModule):

@@ -30,7 +30,7 @@ from neurodecode.segments.labels import LabelFeatures
 from neurodecode.training.callbacks import MetricsTable
 from neurodecode.training.codebook_data import strided
 from neurodecode.training.codebook_masked import MaskedTask
-from neurodecode.training.codebook_task import ClassifyTask, StageTask, TokenizerTask, logged
+from neurodecode.training.codebook_task import ClassifyTask, StageTask, TokenizerTask, logged, refuse_late_table
 from neurodecode.training.trainer import train_task
 
 
@@ -137,7 +137,9 @@ def _pretrain(
         return _mask(trials, data, settings.masked, settings, seed, work, None)
     tokenizer = build_tokenizer(settings.tokenizer, n_chans=len(trials.columns))
     stage = _settings("tokenizer", data, settings.tokenizer, settings.tokenizer_training, seed)
-    _refuse_few_tokens(settings, data, stage)
+    place, each = "pretraining.tokenizer.quantizer", data.n_times // settings.tokenizer.encoder.patch
+    windows = len(data.train)
+    refuse_late_table(settings.tokenizer.quantizer, stage.training, windows, each, place, "lower codes or stride")
     _train(TokenizerTask(tokenizer, stage, 1), stage, data, work / "tokenizer")
     if settings.masked is None:
         return tokenizer.eval()
@@ -161,20 +163,6 @@ def _mask(
     stage = _settings("masked", data, model, settings.masked_training, seed, start=start)
     _train(MaskedTask(masked, stage, 1, tokenizer, None), stage, data, work / "masked")
     return masked.eval()
-
-
-def _refuse_few_tokens(settings: PretrainingSettings, data: Trials, stage: CodebookTrainSettings) -> None:
-    """K-means must get its tokens within one epoch: codes before that mean nothing."""
-    quantizer = settings.tokenizer.quantizer
-    if quantizer.kind == "finite-scalar":
-        return
-    wanted = 4 * quantizer.codes if quantizer.start_tokens is None else quantizer.start_tokens
-    windows = max(1, len(data.train) // stage.training.batch_size) * stage.training.batch_size
-    tokens = min(windows, len(data.train)) * (data.n_times // settings.tokenizer.encoder.patch)
-    if tokens < wanted:
-        raise SettingsError(
-            f"pretraining.tokenizer.quantizer: k-means waits for {wanted} tokens, an epoch has {tokens}; lower codes or stride"
-        )
 
 
 def _settings(
