@@ -9,7 +9,7 @@ Nothing is trained. What the file does not hold comes from the store and the set
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ class Weights:
         """
         found: Released = load_released(self.file, layouts, settings.model)
         theirs, ours = found.model.state_dict(), model.state_dict()
+        self._refuse_broken(theirs)
         advice = f"use a --config (or --set model....) of the network that {self.file.name} holds"
         filled: dict[str, torch.Tensor] = {}
         for name, value in ours.items():
@@ -103,6 +104,14 @@ class Weights:
         if more:
             raise NeurodecodeError(f"{self.file}: has {more[0]}, the settings no such part; {advice}")
         model.load_state_dict(filled)
+
+    def _refuse_broken(self, state: Mapping[str, torch.Tensor]) -> None:
+        """A network of NaN would answer, and always the same."""
+        for name, value in state.items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise NeurodecodeError(
+                    f"{self.file}: {name} holds values that are not finite; that training had failed"
+                )
 
     def _rows(self, wanted: Sequence[str], count: int) -> list[int]:
         """Row of each of our people among those of the file."""
@@ -164,6 +173,7 @@ class CodebookWeights(Weights):
                 "--config of its stage"
             )
         theirs, ours = found.state_dict(), model.state_dict()
+        self._refuse_broken(theirs)
         for name in sorted(set(theirs) | set(ours)):
             there, here = (tuple(s[name].shape) if name in s else "nothing" for s in (theirs, ours))
             if there != here:

@@ -76,3 +76,27 @@ def test_what_does_not_fit_is_one_line_and_nothing_is_written(
         import_weights(checkpoint, settings, store, tmp_path / "run", people, progress=False)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_not_finite_are_refused_by_the_name_of_their_tensor(store, checkpoint, tmp_path) -> None:
+    state = torch.load(checkpoint, weights_only=True)
+    state["vq_block.post_proj.0.weight"][0, 0] = float("nan")
+    torch.save(state, checkpoint)
+    with pytest.raises(NeurodecodeError, match="bottleneck.after.weight holds values that are not finite"):
+        import_weights(checkpoint, load_training("duin_tokenizer", TOKENIZER), store, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_imported_classifier_is_scored_with_the_answers_of_its_file(store, tmp_path) -> None:
+    state = released_state("classifier")
+    for name in ("emb_time.time_encodings", "cls_block.cls_head.1.0.weight"):  # of one token, not of thirty
+        state[name] = state[name][:1] if "time" in name else state[name][:, :160]
+    for leaf in ("weight", "bias"):  # of four words, not of 61
+        state[f"cls_block.cls_head.2.0.{leaf}"] = state[f"cls_block.cls_head.2.0.{leaf}"][:4]
+    torch.save(state, tmp_path / "classifier.pth")
+    settings = load_training("duin_classify", ["start_from=null", "model.output=sigmoid", "shift=0", *WINDOW])
+    run = import_weights(tmp_path / "classifier.pth", settings, store, tmp_path / "words", progress=False)
+    signal = torch.randn(3, 5, 100)
+    expected = load_released(tmp_path / "classifier.pth").model(signal)
+    assert torch.equal(load_stage(run)[0](signal), expected)
+    assert read_json(run / "evaluation" / "test.json")["kind"] == "classification"
