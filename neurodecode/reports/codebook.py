@@ -28,6 +28,12 @@ QUESTIONS = {
     "masked": "Can hidden codes be told from the others?",
     "classify": "Which label was it?",
 }
+NOTHING = {  # what a constant answers as well, by the names of `answered_by_constant`
+    "reconstruction": "The reconstruction is no better than a constant answer: the codes hold nothing of the signal.",
+    "patches": "Hidden patches are predicted no better than by a constant answer: this stage has learned nothing.",
+    "codes": "Hidden codes are named no better than by the most frequent code: this stage has learned nothing.",
+    "embeddings": "Hidden embeddings are predicted no better than by their mean: this stage has learned nothing.",
+}
 RULES = {
     "run": "Whole runs stand on one side; the test runs chose nothing.",
     "leave-one-run-out": "Each run is tested once, by a network that saw none of it.",
@@ -128,12 +134,14 @@ def _warnings(task: str, info: dict[str, Any], folds: dict[str, dict[str, np.nda
             f"The table has collapsed: {usage:.1%} of its codes are in use "
             f"(least_usage is {info['settings']['least_usage']:.0%})."
         )
-    error, mean = _best(folds, "valid_reconstruction"), _best(folds, "valid_mean")
-    if task == "tokenizer" and error is not None and mean is not None and error >= mean:
-        found.append("The reconstruction is no better than each channel's mean: the codes hold nothing of the signal.")
-    accuracy, majority = _best(folds, "valid_accuracy"), _best(folds, "valid_majority")
-    if task == "masked" and accuracy is not None and majority is not None and accuracy <= majority:
-        found.append("Hidden codes are named no better than by the most frequent code: this stage has learned nothing.")
+    if task != "classify" and folds:
+        from neurodecode.training.codebook_task import (
+            answered_by_constant,  # brings Lightning, which no other page needs
+        )
+
+        figures = {name: _best(folds, name) for table in folds.values() for name in table}
+        known = {name: value for name, value in figures.items() if value is not None}
+        found += [NOTHING[what] for what in answered_by_constant(known)]
     if task == "classify" and info["split"]["rule"] == "paper":
         found.append("The published split cuts through runs: its figures are no forecast for another day.")
     return found

@@ -11,7 +11,6 @@ again, a run goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from pathlib import Path
@@ -46,7 +45,7 @@ from neurodecode.training.codebook_stages import (
     stage_sizes,
     stage_task,
 )
-from neurodecode.training.codebook_task import logged, refuse_late_table, table_columns
+from neurodecode.training.codebook_task import answered_by_constant, logged, refuse_late_table, table_columns
 from neurodecode.training.imported import CodebookWeights, refuse_other_weights
 from neurodecode.training.levels import accuracy_columns, level_sizes, levels_of_folds, write_levels
 from neurodecode.training.start import write_start
@@ -260,24 +259,20 @@ def _warn_about_usage(settings: CodebookTrainSettings, folder: Path, last: dict[
 
 def _warn_about_nothing(folder: Path, row: dict[str, float]) -> None:
     """Tell if a constant answer was as good in the epoch that is kept: what starts from such a stage may end below scratch."""
-    constant = min(row.get("valid_zero", math.inf), row.get("valid_mean", math.inf))
-    error = row.get("valid_reconstruction", row["valid_loss"])
-    what = "reconstruction" if "valid_reconstruction" in row else "prediction of hidden patches"
-    found = (
-        [f"the {what} (error {error:.3f}) is no better than a constant ({constant:.3f})"] if error >= constant else []
-    )
-    for mine, other, what in (
-        ("valid_accuracy", "valid_majority", "codes are named no better than by their most frequent one"),
-        ("valid_cosine", "valid_mean_embedding", "embeddings are predicted no better than by their mean"),
-    ):
-        if mine in row and other in row and row[mine] <= row[other]:
-            found.append(f"hidden {what} ({row[mine]:.3f}, {row[other]:.3f})")
-    if found:
+    said = {
+        "reconstruction": "the reconstruction (error {:.3f}) is no better than a constant ({:.3f})",
+        "patches": "the prediction of hidden patches (error {:.3f}) is no better than a constant ({:.3f})",
+        "codes": "hidden codes are named no better than by their most frequent one ({:.3f}, {:.3f})",
+        "embeddings": "hidden embeddings are predicted no better than by their mean ({:.3f}, {:.3f})",
+    }
+    for what, figures in answered_by_constant(row).items():
         warnings.warn(
-            f"{folder}: {found[0]}, so this stage has learnt nothing, and what starts from it may be worse than from scratch; "
-            "train longer, on fewer channels, or let the tokenizer's table start later (model.quantizer.start_after)",
+            f"{folder}: {said[what].format(*figures)}, so this stage has learnt nothing, and what starts from it may be worse "
+            "than from scratch; train longer, on fewer channels, or let the tokenizer's table start later "
+            "(model.quantizer.start_after)",
             stacklevel=3,
         )
+        return  # one reason is enough
 
 
 def _describe(

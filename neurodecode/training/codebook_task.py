@@ -10,7 +10,7 @@ Masked: see `codebook_masked`. Classify: `valid_accuracy`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,35 @@ def table_columns(settings: CodebookTrainSettings, subjects: Sequence[str]) -> t
         return ()
     tables = ["shared", *(f"private_{name}" for name in subjects)]
     return ("shared_tokens", *(f"{what}_{table}" for table in tables for what in ("usage", "perplexity")))
+
+
+def answered_by_constant(row: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """What a stage predicts no better than a constant answer does -> its figure, and that of the best constant.
+
+    Parameters
+    ----------
+    row
+        Logged figures of the epoch that is kept; what was not logged is not asked.
+
+    Returns
+    -------
+    dict
+        Of reconstruction, patches (errors, beside silence and each channel's mean), codes (accuracy, beside the most frequent
+        one) and embeddings (cosine, beside their mean).
+    """
+    found = {}
+    constant = min(row.get("valid_zero", math.inf), row.get("valid_mean", math.inf))
+    what = "reconstruction" if "valid_reconstruction" in row else "patches"
+    error = row.get("valid_reconstruction", row["valid_loss"])
+    if error >= constant:
+        found[what] = (error, constant)
+    for what, mine, other in (
+        ("codes", "valid_accuracy", "valid_majority"),
+        ("embeddings", "valid_cosine", "valid_mean_embedding"),
+    ):
+        if mine in row and other in row and row[mine] <= row[other]:
+            found[what] = (row[mine], row[other])
+    return found
 
 
 def refuse_late_table(
