@@ -5,8 +5,10 @@ In: the dict of `evaluate`. Out: title, columns, rows and notes, all strings; a 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from neurodecode.config.pipeline import CHANCE
 from neurodecode.evaluation.retrieval.statistics import FEWEST_SUBJECTS
 
 COLUMNS = {
@@ -81,6 +83,39 @@ def _title(result: dict[str, Any]) -> str:
         f"{result['scope']}, {result['n_queries']} windows "
         f"of {result['window_seconds']:.3g} s{around}, {result['n_candidates']} candidates"
     )
+
+
+def published_row(
+    figure: Mapping[str, Any], label: str, metrics: Mapping[str, Any], own: Callable[[Mapping[str, Any]], str]
+) -> dict[str, Any]:
+    """A published figure and what was measured of it, in %.
+
+    Parameters
+    ----------
+    figure
+        As `config.PublishedFigure` has it.
+    label
+        Of the run or runs that are shown.
+    metrics
+        Figures of these; none: not evaluated.
+    own
+        One of them -> text, where `label` is what repeats the figure.
+
+    Returns
+    -------
+    dict
+        `what`, `value`, `source`, `measured` (empty where another label repeats it, or none), `own`.
+    """
+    named, metric, measured = figure.get("label"), metrics.get(figure.get("metric", "top10")), ""
+    if metric is not None and named == CHANCE:
+        measured = f"{100 * metric['chance']:.1f}"
+    elif metric is not None and named == label:
+        measured = own(metric)
+    return {
+        **{key: str(figure[key]) for key in ("what", "value", "source")},
+        "measured": measured,
+        "own": named == label,
+    }
 
 
 def leaky(split: dict[str, Any]) -> str:

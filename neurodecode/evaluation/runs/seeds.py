@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodecode.config.pipeline import CHANCE
 from neurodecode.errors import NeurodecodeError
-from neurodecode.evaluation.retrieval.tables import COLUMNS, ROWS, figure_text
+from neurodecode.evaluation.retrieval.tables import COLUMNS, ROWS, figure_text, published_row
 from neurodecode.files import plain, read_json
 
 SCHEMA = 1
@@ -73,6 +72,11 @@ def summarise_seeds(
         for name in first["controls"]
         if all(name in result["controls"] for result in results)
     }
+
+    def own(metric: Mapping[str, Any]) -> str:
+        deviation = "" if metric["sd"] is None else f" ± {100 * metric['sd']:.1f}"
+        return f"{100 * metric['value']:.1f}{deviation} ({len(runs)} seed{'s' * (len(runs) != 1)})"
+
     return plain(
         {
             "schema": SCHEMA,
@@ -86,7 +90,7 @@ def summarise_seeds(
             **{what: first[what] for what in ("n_queries", "n_candidates", "score")},
             "metrics": metrics,
             "controls": controls,
-            "published": [_beside(figure, label, metrics, len(runs)) for figure in published],
+            "published": [published_row(figure, label, metrics, own) for figure in published],
         }
     )
 
@@ -101,22 +105,6 @@ def _over_seeds(each: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, di
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
         found[name] = {"value": float(np.mean(values)), "sd": sd, "each": values, "chance": each[0][name].get("chance")}
     return found
-
-
-def _beside(figure: Mapping[str, Any], label: str, metrics: Mapping[str, Any], n: int) -> dict[str, Any]:
-    """A published figure, and in % what this label measured if it is the one that repeats it."""
-    named, metric, measured = figure.get("label"), metrics.get(figure.get("metric", "top10")), ""
-    if metric is not None and named == CHANCE:
-        measured = f"{100 * metric['chance']:.1f}"
-    elif metric is not None and named == label:
-        measured = f"{100 * metric['value']:.1f}"
-        measured += "" if metric["sd"] is None else f" ± {100 * metric['sd']:.1f}"
-        measured += f" ({n} seed{'s' * (n != 1)})"
-    return {
-        **{key: str(figure[key]) for key in ("what", "value", "source")},
-        "measured": measured,
-        "own": named == label,
-    }
 
 
 def seeds_tables(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
